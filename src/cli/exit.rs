@@ -1,0 +1,301 @@
+//! Exit codes: one table, and the one place that gives every error its code and its advice (DESIGN.md, 6).
+
+use std::io;
+
+use anyhow::Error as AnyError;
+
+use crate::client::AddressError;
+use crate::error::Error;
+use crate::options::OptionError;
+use crate::session::SessionIdError;
+use crate::store::directory::DirectoryError;
+use crate::store::sqlite::OpenError;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or already so.
+    Done,
+    /// Unexpected failure.
+    Failure,
+    /// The command line is wrong.
+    Usage,
+    /// A session that must exist does not.
+    Missing,
+    /// Not authenticated or not allowed.
+    Denied,
+    /// Some done, some not.
+    Partial,
+    /// Refused by the state of things.
+    Refused,
+    /// The server is not there.
+    Unreachable,
+    /// Not within the time.
+    TimedOut,
+    /// May have happened.
+    Unknown,
+    /// A check found something wrong.
+    CheckFailed,
+    /// The server cannot start as configured.
+    Config,
+    /// Ended by SIGINT.
+    Interrupted,
+    /// Ended by SIGTERM.
+    Terminated,
+}
+
+/// Every exit code with its number and meaning, in the order of the numbers; `--help` prints it.
+pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
+    (
+        Exit::Done,
+        0,
+        "done, or already so (unknown UUID, already closed); stdout closed by its reader",
+    ),
+    (Exit::Failure, 1, "unexpected failure"),
+    (Exit::Usage, 2, "usage: bad flag, malformed UUID"),
+    (
+        Exit::Missing,
+        3,
+        "the session does not exist (show, or close and drop with --must-exist)",
+    ),
+    (Exit::Denied, 4, "not authenticated or not allowed"),
+    (
+        Exit::Partial,
+        5,
+        "partial: some done, some not; a list that broke off",
+    ),
+    (
+        Exit::Refused,
+        6,
+        "refused by state: store in use by a server, session limit reached",
+    ),
+    (Exit::Unreachable, 7, "cannot reach the server"),
+    (
+        Exit::TimedOut,
+        8,
+        "timed out: the cookie is refused already, but the session has not finished within --wait",
+    ),
+    (
+        Exit::Unknown,
+        9,
+        "outcome unknown: the connection broke after the request was sent",
+    ),
+    (
+        Exit::CheckFailed,
+        10,
+        "a check found something wrong: ping of a server that is not ready",
+    ),
+    (Exit::Config, 78, "serve cannot start as configured"),
+    (Exit::Interrupted, 130, "SIGINT, after a summary"),
+    (Exit::Terminated, 143, "SIGTERM, after a summary"),
+];
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        EXIT_CODES
+            .iter()
+            .find(|(exit, ..)| *exit == self)
+            .map_or(1, |(_, code, _)| *code)
+    }
+
+    /// The code of many targets together: the common one, 5 if mixed; 9 beats 5.
+    pub fn together(exits: &[Self]) -> Self {
+        match exits {
+            [] => Self::Done,
+            _ if exits.contains(&Self::Unknown) => Self::Unknown,
+            [first, rest @ ..] if rest.iter().all(|exit| exit == first) => *first,
+            _ => Self::Partial,
+        }
+    }
+}
+
+/// The table as text.
+pub(super) fn exit_code_table() -> String {
+    let line = |(_, code, meaning): &(Exit, u8, &str)| format!("  {code:>3}  {meaning}\n");
+    format!(
+        "Exit codes:\n{}",
+        EXIT_CODES.iter().map(line).collect::<String>()
+    )
+}
+
+/// A failure that the command line itself found, with what to try.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    exit: Exit,
+    message: String,
+    advice: Option<String>,
+    #[source]
+    source: Option<AnyError>,
+}
+
+impl Failure {
+    /// A failure with this text.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            advice: None,
+            source: None,
+        }
+    }
+
+    /// Says what to try: a command that can be pasted, where there is one.
+    pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// Says what lies under it.
+    pub(super) fn caused_by(mut self, source: impl Into<AnyError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// The code for an error.
+pub(super) fn exit_of(error: &AnyError) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return exit_of_session_error(error);
+    }
+    if is_closed_stdout(error) {
+        return Exit::Done;
+    }
+    if error.is::<SessionIdError>() || error.is::<AddressError>() {
+        return Exit::Usage;
+    }
+    if error.is::<OptionError>() {
+        return Exit::Config;
+    }
+    match directory_error(error) {
+        Some(DirectoryError::InUse { .. } | DirectoryError::NotOwner { .. }) => Exit::Refused,
+        _ => Exit::Failure,
+    }
+}
+
+fn exit_of_session_error(error: &Error) -> Exit {
+    match error {
+        Error::NotFound(_) | Error::Closed(_) => Exit::Missing,
+        Error::Invalid(_) => Exit::Usage,
+        Error::Unauthenticated | Error::Forbidden(_) => Exit::Denied,
+        Error::LimitReached { .. } | Error::Busy { .. } | Error::Unavailable(_) => Exit::Refused,
+        Error::Unreachable { .. } => Exit::Unreachable,
+        Error::OutcomeUnknown { .. } => Exit::Unknown,
+        Error::Protocol { .. } | Error::Internal(_) => Exit::Failure,
+    }
+}
+
+/// Whether the reader of stdout went away; that is no failure of ours.
+pub(super) fn is_closed_stdout(error: &AnyError) -> bool {
+    let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(is_broken_pipe)
+}
+
+/// The admin address of the server that has the directory which an error is about.
+pub(super) fn server_in_the_way(error: &AnyError) -> Option<&str> {
+    match directory_error(error) {
+        Some(DirectoryError::InUse { holder, .. }) => holder.admin.as_deref(),
+        _ => None,
+    }
+}
+
+/// What to try after an error.
+pub(super) fn advice(error: &AnyError) -> Option<String> {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.advice.clone();
+    }
+    if error.is::<SessionIdError>() {
+        return Some("give a UUID such as 5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11; `sessionctl list -o uuid` shows them".into());
+    }
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return advice_for_session_error(error);
+    }
+    directory_error(error).and_then(advice_for_directory)
+}
+
+fn advice_for_session_error(error: &Error) -> Option<String> {
+    let text = match error {
+        Error::NotFound(_) => "sessionctl list",
+        Error::Unauthenticated => {
+            "--token-file FILE with the file that `serve --admin-token-file` wrote"
+        }
+        Error::LimitReached { .. } => {
+            "close sessions, or start the server with a higher --max-sessions"
+        }
+        Error::Unavailable(_) => {
+            "look into the server's log for the disk error, mend it, restart the server"
+        }
+        Error::Busy { .. } => "the same command again in a moment",
+        Error::Unreachable { .. } => {
+            "start it with `sessionctl serve`, or name another with --server"
+        }
+        Error::OutcomeUnknown { .. } => {
+            "sessionctl show UUID tells whether it took effect; closing again is safe"
+        }
+        Error::Protocol { .. } => {
+            "check that --server names the admin address of a sessionctl server"
+        }
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+fn advice_for_directory(error: &DirectoryError) -> Option<String> {
+    match error {
+        DirectoryError::Missing(path) => Some(format!(
+            "`sessionctl --local {} open-session` or `sessionctl serve --data {}` makes one",
+            path.display(),
+            path.display()
+        )),
+        DirectoryError::Foreign(_) => {
+            Some("name an empty directory, or one that does not exist yet".into())
+        }
+        DirectoryError::NotOwner { owner, .. } => Some(format!("run the command as uid {owner}")),
+        DirectoryError::InUse { holder, .. } => match &holder.admin {
+            Some(admin) => Some(format!("sessionctl --server {admin} COMMAND")),
+            None => Some("the same command again when that one has ended".into()),
+        },
+        DirectoryError::Io { .. } => None,
+    }
+}
+
+fn directory_error(error: &AnyError) -> Option<&DirectoryError> {
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::Directory(error)) => Some(error),
+        _ => error.downcast_ref::<DirectoryError>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_design() {
+        let codes: Vec<u8> = EXIT_CODES
+            .iter()
+            .map(|(exit, code, _)| (exit.code() == *code).then_some(*code).unwrap())
+            .collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 78, 130, 143]);
+    }
+
+    #[test]
+    fn many_targets_have_one_code() {
+        assert_eq!(Exit::together(&[]), Exit::Done);
+        assert_eq!(
+            Exit::together(&[Exit::Missing, Exit::Missing]),
+            Exit::Missing
+        );
+        assert_eq!(Exit::together(&[Exit::Done, Exit::Missing]), Exit::Partial);
+        assert_eq!(
+            Exit::together(&[Exit::Done, Exit::Unknown, Exit::Missing]),
+            Exit::Unknown
+        );
+    }
+}

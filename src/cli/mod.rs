@@ -1,0 +1,342 @@
+//! The command line: the only place that knows clap, anyhow, streams, the environment and exit codes.
+
+mod count;
+mod demo;
+mod end;
+mod exit;
+mod list;
+mod open;
+mod output;
+mod ping;
+mod serve;
+mod show;
+mod signals;
+mod table;
+mod target;
+mod text;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio::runtime::Builder;
+
+pub use self::exit::{EXIT_CODES, Exit};
+use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
+pub use self::output::{Format, Output, Stream};
+use self::target::Target;
+use crate::clock::Clock;
+use crate::token::looks_like_secret;
+
+/// What the command line is given by the process that it runs in, or by a test.
+pub struct Host {
+    /// The arguments, program name first.
+    pub args: Vec<OsString>,
+    /// The environment.
+    pub environment: Environment,
+    /// Where `-` reads from.
+    pub stdin: Box<dyn BufRead + Send>,
+    /// Where results go.
+    pub stdout: Stream,
+    /// Where everything else goes.
+    pub stderr: Stream,
+    /// Columns of the terminal that stdout is; `None` when it is none.
+    pub terminal_width: Option<usize>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The variables of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(HashMap<OsString, OsString>);
+
+impl Environment {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(&OsString::from(name))
+            .and_then(|value| value.to_str())
+    }
+
+    /// A variable that names a path; an empty one names none.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.0
+            .get(&OsString::from(name))
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sessionctl serve                          run the session server
+  sessionctl list                           who is on it
+  sessionctl close-session UUID             end that one";
+
+/// Who is on my web server, and end that one.
+#[derive(Debug, Parser)]
+#[command(name = "sessionctl", version, before_long_help = EXAMPLES, after_long_help = exit_code_table())]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    printing: Printing,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the sessions are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+struct Connection {
+    /// Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]
+    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "local")]
+    server: Option<String>,
+    /// Act on this data directory, without a server [env: SESSIONCTL_LOCAL]
+    #[arg(long, global = true, value_name = "DIR")]
+    local: Option<PathBuf>,
+    /// Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// How results are written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+struct Printing {
+    /// How to write results
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    output: Format,
+    /// Write less: list only UUIDs, close without a word
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Tell more on stderr
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the sessions that are not closed
+    List(list::Arguments),
+    /// Show one session
+    Show(show::Arguments),
+    /// Count the sessions that are not closed
+    Count(count::Arguments),
+    /// Close sessions by UUID
+    #[command(visible_alias = "close")]
+    CloseSession(end::CloseArguments),
+    /// End sessions at once, without what a closing would still do
+    #[command(visible_alias = "drop")]
+    DropSession(end::Arguments),
+    /// Open a session on a client's behalf
+    #[command(visible_alias = "open")]
+    OpenSession(open::Arguments),
+    /// Check that a server answers and acknowledges changes
+    Ping(ping::Arguments),
+    /// Run the session server
+    Serve(serve::Arguments),
+    /// Show what sessionctl does, on a server of its own
+    Demo(demo::Arguments),
+}
+
+/// Runs the command line; answers the exit code.
+pub fn run(host: Host) -> u8 {
+    let mut output = Output::new(host.stdout, host.stderr, host.terminal_width);
+    let cli = match parse(&host.args) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&host.args, &error, &mut output).code(),
+    };
+    output.format = cli.printing.output;
+    output.quiet = cli.printing.quiet;
+    output.verbosity = cli.printing.verbose;
+    let surroundings = Surroundings {
+        environment: host.environment,
+        stdin: host.stdin,
+        clock: host.clock,
+    };
+    let result = dispatch(cli, surroundings, &mut output)
+        .map_err(|error| with_online_command(error, &host.args));
+    let flushed = output.flush().context("cannot write to stdout");
+    let exit = match (result, flushed) {
+        (Ok(exit), Ok(())) => exit,
+        (Err(error), _) | (Ok(_), Err(error)) => {
+            output.tell_error(&error);
+            exit_of(&error)
+        }
+    };
+    exit.code()
+}
+
+/// What is left of the host once output and arguments are taken.
+struct Surroundings {
+    environment: Environment,
+    stdin: Box<dyn BufRead + Send>,
+    clock: Arc<dyn Clock>,
+}
+
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&Cli::command().try_get_matches_from(args)?)
+}
+
+fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result<Exit> {
+    let Surroundings {
+        environment,
+        stdin,
+        clock,
+    } = surroundings;
+    let asker = Asker {
+        connection: cli.connection,
+        environment,
+        clock,
+        output,
+    };
+    match cli.command {
+        Command::Serve(arguments) => asker.serve(arguments),
+        Command::Demo(arguments) => asker.demo(arguments),
+        Command::List(arguments) => asker.ask(list::List(arguments)),
+        Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
+        Command::Count(arguments) => asker.ask(count::Count(arguments)),
+        Command::OpenSession(arguments) => asker.ask(open::Open::new(arguments)),
+        Command::CloseSession(arguments) => asker.ask(end::EndSessions::closing(arguments, stdin)),
+        Command::DropSession(arguments) => asker.ask(end::EndSessions::dropping(arguments, stdin)),
+        Command::Ping(arguments) => asker.ask(ping::Ping(arguments)),
+    }
+}
+
+/// What every command gets.
+struct Asker<'a> {
+    connection: Connection,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+    output: &'a mut Output,
+}
+
+impl Asker<'_> {
+    /// Runs a command that asks a server or a directory. One thread is enough, and starts sooner.
+    fn ask<O: target::Operation>(self, mut operation: O) -> Result<Exit> {
+        operation.check()?;
+        let target = Target::resolve(&self.connection, &self.environment)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start")?;
+        runtime.block_on(target.perform(operation, self.output, self.clock))
+    }
+
+    fn serve(self, arguments: serve::Arguments) -> Result<Exit> {
+        refuse_target(&self.connection, "serve")?;
+        serving()?.block_on(serve::run(
+            arguments,
+            &self.environment,
+            self.clock,
+            self.output,
+        ))
+    }
+
+    fn demo(self, arguments: demo::Arguments) -> Result<Exit> {
+        refuse_target(&self.connection, "demo")?;
+        serving()?.block_on(demo::run(arguments, self.clock, self.output))
+    }
+}
+
+fn serving() -> Result<tokio::runtime::Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+}
+
+fn refuse_target(connection: &Connection, command: &str) -> Result<()> {
+    if connection.server.is_some() || connection.local.is_some() {
+        let text = format!(
+            "{command} is a server itself; --server and --local are for the commands that ask one"
+        );
+        return Err(Failure::new(Exit::Usage, text)
+            .advise("serve takes --admin ADDRESS and --data DIR")
+            .into());
+    }
+    Ok(())
+}
+
+/// A server has the directory: says how to ask it for the same.
+fn with_online_command(error: anyhow::Error, args: &[OsString]) -> anyhow::Error {
+    let Some(admin) = server_in_the_way(&error) else {
+        return error;
+    };
+    let mut command = format!("sessionctl --server {admin}");
+    let mut args = args.iter().skip(1);
+    while let Some(arg) = args.next() {
+        let arg = arg.to_string_lossy();
+        match arg.strip_prefix("--local") {
+            Some("") => drop(args.next()),
+            Some(_) => {}
+            None if arg
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./:=@".contains(c)) =>
+            {
+                command += &format!(" {arg}")
+            }
+            None => command += &format!(" '{}'", arg.replace('\'', r"'\''")),
+        }
+    }
+    Failure::new(exit_of(&error), error.to_string())
+        .advise(command)
+        .into()
+}
+
+/// Writes what clap has to say: help to stdout, the rest to stderr, and no secret that was pasted by mistake.
+fn refuse(args: &[OsString], error: &clap::Error, output: &mut Output) -> Exit {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let written = output
+            .raw(&error.render().to_string())
+            .and_then(|()| output.flush());
+        return written.map_or_else(|error| exit_of(&error.into()), |()| Exit::Done);
+    }
+    if args
+        .iter()
+        .any(|arg| arg.to_str().is_some_and(looks_like_secret))
+    {
+        let text = "the command line is wrong, and one argument is a cookie value or token; it is a secret, so nothing is repeated";
+        let failure = Failure::new(Exit::Usage, text)
+            .advise("name sessions by UUID; put `--` before a UUID list");
+        output.tell_error(&failure.into());
+    } else {
+        output.tell(error.render().to_string().trim_end());
+    }
+    Exit::Usage
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,136 @@
+//! `sessionctl open-session`. Prints the UUID; the secret goes into a cookie jar or nowhere.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use tempfile::NamedTempFile;
+
+use super::exit::{Exit, Failure};
+use super::output::{Format, Output};
+use super::table::{CSV_HEADER, csv_row};
+use super::target::{Access, Context, Operation};
+use crate::admin::{Admin, OpenRequest, Opened};
+use crate::wire::SessionBody;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Who is signed in; without it the session is a guest's
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// What the client says it is
+    #[arg(long, value_name = "TEXT")]
+    user_agent: Option<String>,
+    /// Write the session's cookie into this file, in the form that curl reads
+    #[arg(long, value_name = "FILE")]
+    cookie_jar: Option<PathBuf>,
+    /// The host that the cookie in the jar is for
+    #[arg(
+        long,
+        value_name = "HOST",
+        default_value = "127.0.0.1",
+        requires = "cookie_jar"
+    )]
+    cookie_host: String,
+}
+
+pub(super) struct Open {
+    request: OpenRequest,
+    cookie_jar: Option<PathBuf>,
+    cookie_host: String,
+}
+
+impl Open {
+    pub(super) fn new(arguments: Arguments) -> Self {
+        let Arguments {
+            user,
+            ip,
+            user_agent,
+            cookie_jar,
+            cookie_host,
+        } = arguments;
+        Self {
+            request: OpenRequest {
+                user,
+                ip,
+                user_agent,
+            },
+            cookie_jar,
+            cookie_host,
+        }
+    }
+}
+
+impl Operation for Open {
+    const ACCESS: Access = Access::Create;
+
+    fn check(&mut self) -> Result<()> {
+        self.request
+            .validate()
+            .map_err(|text| Failure::new(Exit::Usage, text))?;
+        let is_host =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+        if self.cookie_host.is_empty() || !self.cookie_host.chars().all(is_host) {
+            return Err(
+                Failure::new(Exit::Usage, "--cookie-host takes a host name or an address").into(),
+            );
+        }
+        Ok(())
+    }
+
+    async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
+        // Made before the session: a jar that cannot be written must not leave a session behind that nobody can use.
+        let jar = self
+            .cookie_jar
+            .map(|path| Ok::<_, anyhow::Error>((new_jar(&path)?, path)))
+            .transpose()?;
+        let opened = admin.open(self.request).await?;
+        if let Some((jar, path)) = jar {
+            fill(jar, &path, &self.cookie_host, &opened)?;
+        }
+        let session = opened.session;
+        match output.format {
+            Format::Table | Format::Uuid => output.line(&session.id.to_string())?,
+            Format::Json | Format::Jsonl => output.json(&SessionBody::from(session))?,
+            Format::Csv => {
+                output.line(CSV_HEADER)?;
+                output.line(&csv_row(&session))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// A file beside the jar that only its owner can read; it takes the jar's name when it is whole.
+fn new_jar(path: &Path) -> Result<NamedTempFile> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    NamedTempFile::new_in(directory)
+        .with_context(|| format!("cannot write the cookie jar {}", path.display()))
+}
+
+fn fill(mut jar: NamedTempFile, path: &Path, host: &str, opened: &Opened) -> Result<()> {
+    let name = &opened.cookie_name;
+    let secure = if name.starts_with("__Host-") {
+        "TRUE"
+    } else {
+        "FALSE"
+    };
+    let expires = opened.session.expires_at.as_millis() / 1000;
+    let token = opened.token.expose();
+    let line = format!("#HttpOnly_{host}\tFALSE\t/\t{secure}\t{expires}\t{name}\t{token}\n");
+    let written = jar
+        .write_all(b"# Netscape HTTP Cookie File\n")
+        .and_then(|()| jar.write_all(line.as_bytes()));
+    written.with_context(|| format!("cannot write the cookie jar {}", path.display()))?;
+    jar.persist(path)
+        .with_context(|| format!("cannot write the cookie jar {}", path.display()))?;
+    Ok(())
+}

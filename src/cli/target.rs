@@ -1,0 +1,263 @@
+//! What a command acts on: a server, or a data directory without one. Flag, then environment, then the default socket.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::{Connection, Environment};
+use crate::admin::{Actor, Admin};
+use crate::client::{Address, Client};
+use crate::clock::Clock;
+use crate::options::Options;
+use crate::registry::Registry;
+use crate::store::directory::DataDir;
+use crate::store::sqlite::SqliteStore;
+use crate::token::Token;
+
+/// The socket's name in its directory.
+const SOCKET: &str = "admin.sock";
+
+/// Where the server of the machine listens, whoever asks.
+const SYSTEM_SOCKET: &str = "/run/sessionctl/admin.sock";
+
+/// A command that is written once, for a server and for a directory.
+pub(super) trait Operation {
+    /// What it needs of a directory.
+    const ACCESS: Access;
+
+    /// Checks the arguments, before anything is read or sent.
+    fn check(&mut self) -> Result<()>;
+
+    async fn run<A: Admin>(self, admin: &A, output: &mut Output, context: &Context)
+    -> Result<Exit>;
+}
+
+/// What a command needs of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Look,
+    Change,
+    /// Makes a store where there is none.
+    Create,
+    /// It asks a server; a directory has none.
+    ServerOnly,
+}
+
+/// What a command may want to know besides its arguments.
+pub(super) struct Context {
+    pub(super) actor: Actor,
+    /// The target's address or directory.
+    pub(super) name: String,
+    /// The flag that names the target in a further command.
+    pub(super) flag: &'static str,
+}
+
+/// What a command acts on.
+pub(super) enum Target {
+    Server {
+        address: Address,
+        token_file: Option<PathBuf>,
+    },
+    Directory(PathBuf),
+}
+
+impl Target {
+    pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
+        let given = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
+        let server = given(connection.server.as_deref());
+        let directory = connection.local.clone();
+        let (server, directory) = match (server, directory) {
+            (None, None) => (
+                given(environment.text("SESSIONCTL_SERVER")),
+                environment.path("SESSIONCTL_LOCAL"),
+            ),
+            flags => flags,
+        };
+        let token_file = connection
+            .token_file
+            .clone()
+            .or_else(|| environment.path("SESSIONCTL_TOKEN_FILE"));
+        match (server, directory) {
+            (Some(_), Some(_)) => {
+                let text = "SESSIONCTL_SERVER and SESSIONCTL_LOCAL are both set";
+                Err(Failure::new(Exit::Usage, text)
+                    .advise("unset one of them, or use --server or --local")
+                    .into())
+            }
+            (Some(server), None) => Ok(Self::Server {
+                address: server.parse::<Address>()?,
+                token_file,
+            }),
+            (None, Some(directory)) => Ok(Self::Directory(directory)),
+            (None, None) => Ok(Self::Server {
+                address: Address::Unix(default_socket_to_ask(environment)),
+                token_file,
+            }),
+        }
+    }
+
+    /// Runs a command on the target.
+    pub(super) async fn perform<O: Operation>(
+        &self,
+        operation: O,
+        output: &mut Output,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Exit> {
+        let actor = Actor::user(rustix::process::geteuid().as_raw());
+        match self {
+            Self::Server {
+                address,
+                token_file,
+            } => {
+                let token = token_file.as_deref().map(read_token).transpose()?;
+                let client = Client::new(address, token.as_ref())?;
+                output.tell_details(&format!("server: {address}"));
+                let context = Context {
+                    actor,
+                    name: address.to_string(),
+                    flag: "--server",
+                };
+                operation.run(&client, output, &context).await
+            }
+            Self::Directory(directory) => {
+                let context = Context {
+                    actor,
+                    name: directory.display().to_string(),
+                    flag: "--local",
+                };
+                output.tell_details(&format!("directory: {}", directory.display()));
+                let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
+                let registry = Registry::new(store, clock, Options::default());
+                match O::ACCESS {
+                    Access::Change | Access::Create => {
+                        registry
+                            .work_while(operation.run(&registry, output, &context))
+                            .await
+                    }
+                    Access::Look | Access::ServerOnly => {
+                        operation.run(&registry, output, &context).await
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn no_server() -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "this command asks a running server; with a local directory there is none",
+    )
+}
+
+fn open(directory: &Path, access: Access) -> Result<Option<SqliteStore>> {
+    let options = Options::default();
+    let store = match access {
+        Access::Look => SqliteStore::open_read_only(DataDir::shared(directory)?, options),
+        Access::Change => SqliteStore::open(DataDir::exclusive(directory, false)?, options),
+        Access::Create => SqliteStore::open(DataDir::exclusive(directory, true)?, options),
+        Access::ServerOnly => return Ok(None),
+    };
+    Ok(Some(store?))
+}
+
+/// The directory that `serve` keeps its data in unless told otherwise.
+pub(super) fn default_data_directory(environment: &Environment) -> Result<PathBuf> {
+    let home = || {
+        environment
+            .path("HOME")
+            .map(|home| home.join(".local/state"))
+    };
+    if let Some(directory) = environment.path("STATE_DIRECTORY") {
+        return Ok(directory);
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/sessionctl".into());
+    }
+    let state = environment
+        .path("XDG_STATE_HOME")
+        .or_else(home)
+        .map(|state| state.join("sessionctl"));
+    let missing = || {
+        Failure::new(
+            Exit::Config,
+            "there is no directory for the data: neither XDG_STATE_HOME nor HOME is set",
+        )
+    };
+    Ok(state.ok_or_else(|| missing().advise("name one with --data DIR"))?)
+}
+
+/// The socket that `serve` listens on unless told otherwise, in a directory that others cannot enter.
+pub(super) fn default_socket(environment: &Environment) -> Option<PathBuf> {
+    let directory = environment.path("RUNTIME_DIRECTORY").or_else(|| {
+        let is_root = rustix::process::geteuid().is_root();
+        let own = || {
+            environment
+                .path("XDG_RUNTIME_DIR")
+                .map(|runtime| runtime.join("sessionctl"))
+        };
+        if is_root {
+            Some("/run/sessionctl".into())
+        } else {
+            own()
+        }
+    });
+    // Where there is no run-time directory, the data directory is as private.
+    directory
+        .or_else(|| default_data_directory(environment).ok())
+        .map(|directory| directory.join(SOCKET))
+}
+
+/// The caller's own socket if there is one, else the machine's.
+fn default_socket_to_ask(environment: &Environment) -> PathBuf {
+    let own = default_socket(environment);
+    match own {
+        Some(own) if own.exists() || !Path::new(SYSTEM_SOCKET).exists() => own,
+        _ => SYSTEM_SOCKET.into(),
+    }
+}
+
+/// Reads a token from a file that nobody else can read (S46).
+pub(super) fn read_token(path: &Path) -> Result<Token> {
+    let shown = path.display();
+    let refused = |text: String| Failure::new(Exit::Denied, text);
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(no_follow)
+        .open(path);
+    let file: File = file
+        .with_context(|| format!("cannot read the token file {shown}"))
+        .map_err(|error| {
+            Failure::new(Exit::Denied, format!("{error:#}"))
+                .advise("--token-file FILE with the file that serve wrote")
+        })?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("cannot look at the token file {shown}"))?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(refused(format!("others can read the token file {shown}"))
+            .advise(format!("chmod 600 {shown}"))
+            .into());
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if metadata.uid() != me {
+        return Err(refused(format!(
+            "the token file {shown} belongs to uid {}, not to uid {me}",
+            metadata.uid()
+        ))
+        .into());
+    }
+    let mut text = String::new();
+    file.take(1024)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read the token file {shown}"))?;
+    Token::parse(text.trim())
+        .ok_or_else(|| refused(format!("{shown} does not hold a token")).into())
+}

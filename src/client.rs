@@ -1,0 +1,376 @@
+//! `Admin` over HTTP: asks a running server, over its unix socket or a loopback port.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error as ThisError;
+
+use crate::admin::{Admin, EndRequest, ListQuery, OpenRequest, Opened, Outcome, Page};
+use crate::error::Error;
+use crate::session::{Session, SessionId};
+use crate::token::Token;
+use crate::wire::{EndBody, JSON, ListBody, OpenedBody, Problem, SessionBody, path};
+
+/// Time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time for an answer, besides what the request itself asks the server to wait.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tries of a request whose repetition changes nothing.
+const TRIES: u32 = 3;
+
+/// Pause before a second try; a third waits twice as long.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a server's admin API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A loopback port.
+    Http(Url),
+}
+
+/// Why a text is no address.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It has neither form.
+    #[error("a server is given as unix:PATH or http://127.0.0.1:PORT")]
+    Form,
+    /// TLS is not built in.
+    #[error(
+        "https is not supported by this version; use the unix socket, or a loopback port through an ssh tunnel"
+    )]
+    Https,
+    /// A token would cross a network unprotected (S47).
+    #[error(
+        "plain http is for loopback addresses only: the admin token would cross the network unprotected"
+    )]
+    NotLoopback,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err(AddressError::Form)
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let url: Url = text.parse().map_err(|_| AddressError::Form)?;
+        let is_bare = url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none();
+        match url.scheme() {
+            "https" => Err(AddressError::Https),
+            "http" if !is_bare => Err(AddressError::Form),
+            "http" if is_loopback(&url) => Ok(Self::Http(url)),
+            "http" => Err(AddressError::NotLoopback),
+            _ => Err(AddressError::Form),
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url
+        .host_str()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+        }
+    }
+}
+
+/// A server's admin API.
+pub struct Client {
+    http: reqwest::Client,
+    /// What goes before every path.
+    base: String,
+    /// What the operator calls it.
+    server: String,
+    authorization: Option<HeaderValue>,
+}
+
+/// What a request may do to the server, which decides what a broken connection means.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Nothing: repeat it freely.
+    None,
+    /// Something, but a repetition does no more: repeat it, and if that fails the outcome is unknown.
+    Repeatable,
+    /// Something each time: never repeat it.
+    Once,
+}
+
+/// One request, to be sent once or more.
+struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<Vec<u8>>,
+    wait: Duration,
+    effect: Effect,
+}
+
+impl Client {
+    /// A client of the server at `address`. Nothing is sent yet. It follows no redirects and uses no proxy: the token
+    /// goes to this server only.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn new(address: &Address, token: Option<&Token>) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("sessionctl/", env!("CARGO_PKG_VERSION")));
+        let (builder, base) = match address {
+            Address::Unix(path) => (
+                builder.unix_socket(path.as_path()),
+                "http://localhost".to_owned(),
+            ),
+            Address::Http(_) => (builder, address.to_string()),
+        };
+        let authorization = token.map(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
+            value.set_sensitive(true);
+            Ok::<_, reqwest::header::InvalidHeaderValue>(value)
+        });
+        Ok(Self {
+            http: builder
+                .build()
+                .map_err(|error| Error::Internal(error.into()))?,
+            base,
+            server: address.to_string(),
+            authorization: authorization
+                .transpose()
+                .map_err(|error| Error::Internal(error.into()))?,
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let call = Call {
+            method: Method::GET,
+            path,
+            body: None,
+            wait: Duration::ZERO,
+            effect: Effect::None,
+        };
+        self.call(call).await.and_then(|bytes| self.read(&bytes))
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+        wait: Duration,
+        effect: Effect,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Internal(error.into()))?;
+        let call = Call {
+            method: Method::POST,
+            path,
+            body: Some(body),
+            wait,
+            effect,
+        };
+        self.call(call).await.and_then(|bytes| self.read(&bytes))
+    }
+
+    async fn end(
+        &self,
+        route: &str,
+        id: SessionId,
+        request: &EndRequest,
+    ) -> Result<Outcome, Error> {
+        let effect = if request.request_id.is_some() {
+            Effect::Repeatable
+        } else {
+            Effect::Once
+        };
+        self.post(
+            &path::of(route, id),
+            &EndBody::of(request),
+            request.wait,
+            effect,
+        )
+        .await
+    }
+
+    /// Sends a request, again if that is safe; answers the body of a success.
+    async fn call(&self, call: Call<'_>) -> Result<Vec<u8>, Error> {
+        let mut may_have_arrived = false;
+        let mut failed = 0;
+        loop {
+            let error = match self.send(&call).await {
+                Ok((status, bytes)) if (200..300).contains(&status) => return Ok(bytes),
+                Ok((status, bytes)) => return Err(self.refused(status, &bytes)),
+                Err(error) => error,
+            };
+            failed += 1;
+            may_have_arrived |= !error.is_connect();
+            let is_safe = matches!(call.effect, Effect::None | Effect::Repeatable);
+            if is_safe && may_have_arrived && !error.is_timeout() && failed < TRIES {
+                tracing::debug!(server = %self.server, "the connection broke; trying again");
+                tokio::time::sleep(RETRY_PAUSE * failed + jitter()).await;
+                continue;
+            }
+            let (server, source) = (self.server.clone(), root_cause(&error).into());
+            return Err(match call.effect {
+                Effect::Repeatable | Effect::Once if may_have_arrived => {
+                    Error::OutcomeUnknown { server, source }
+                }
+                _ => Error::Unreachable { server, source },
+            });
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let url = format!("{}{}", self.base, call.path);
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .timeout(REQUEST_TIMEOUT + call.wait);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, JSON).body(body.clone());
+        }
+        let response: Response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, response.bytes().await?.into()))
+    }
+
+    fn refused(&self, status: u16, bytes: &[u8]) -> Error {
+        match serde_json::from_slice::<Problem>(bytes) {
+            Ok(problem) => problem.into_error(&self.server),
+            Err(_) => self.not_ours(format!("status {status} without a problem that it knows")),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(bytes).map_err(|error| self.not_ours(error.to_string()))
+    }
+
+    fn not_ours(&self, what: String) -> Error {
+        Error::Protocol {
+            server: self.server.clone(),
+            what,
+        }
+    }
+}
+
+impl Admin for Client {
+    async fn list(&self, query: ListQuery) -> Result<Page, Error> {
+        let mut path = format!("{}?limit={}", path::SESSIONS, query.page_size());
+        if let Some(after) = query.after {
+            path += &format!("&after={after}");
+        }
+        self.get::<ListBody>(&path).await.map(Page::from)
+    }
+
+    async fn show(&self, id: SessionId) -> Result<Session, Error> {
+        Ok(self
+            .get::<SessionBody>(&path::of(path::SESSION, id))
+            .await?
+            .session)
+    }
+
+    async fn close(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
+        self.end(path::CLOSE, id, &request).await
+    }
+
+    async fn drop_session(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
+        self.end(path::DROP, id, &request).await
+    }
+
+    async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {
+        let body: OpenedBody = self
+            .post(path::SESSIONS, &request, Duration::ZERO, Effect::Once)
+            .await?;
+        body.opened()
+            .ok_or_else(|| self.not_ours("a token that is none".into()))
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        let (method, wait) = (Method::GET, Duration::ZERO);
+        let call = Call {
+            method,
+            path: path::READY,
+            body: None,
+            wait,
+            effect: Effect::None,
+        };
+        self.call(call).await.map(drop)
+    }
+}
+
+/// What lies under an error: what is above it says only that a request failed.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut root: &dyn std::error::Error = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
+}
+
+/// Spreads the second tries of many clients; without random bytes they come together.
+fn jitter() -> Duration {
+    let mut byte = [0];
+    let _ = getrandom::fill(&mut byte);
+    Duration::from_millis(byte[0].into()) / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_two_forms() {
+        let cases = [
+            ("unix:/run/x.sock", Ok("unix:/run/x.sock")),
+            ("unix:///run/x.sock", Ok("unix:/run/x.sock")),
+            ("http://127.0.0.1:8081", Ok("http://127.0.0.1:8081")),
+            ("http://[::1]:8081/", Ok("http://[::1]:8081")),
+            ("http://localhost:1", Ok("http://localhost:1")),
+            ("unix:", Err(AddressError::Form)),
+            ("127.0.0.1:8081", Err(AddressError::Form)),
+            ("ftp://127.0.0.1", Err(AddressError::Form)),
+            ("http://127.0.0.1:1/path", Err(AddressError::Form)),
+            ("http://a:b@127.0.0.1:1", Err(AddressError::Form)),
+            ("https://127.0.0.1:1", Err(AddressError::Https)),
+            ("http://10.0.0.1:1", Err(AddressError::NotLoopback)),
+            (
+                "http://127.0.0.1.evil.example",
+                Err(AddressError::NotLoopback),
+            ),
+        ];
+        for (text, expected) in cases {
+            let address = text.parse::<Address>().map(|address| address.to_string());
+            assert_eq!(address, expected.map(str::to_owned), "{text}");
+        }
+    }
+}

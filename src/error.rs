@@ -1,0 +1,80 @@
+//! Why something that was asked of the sessions did not happen. Knows nothing of HTTP; `wire` translates.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::session::{ClosedSession, SessionId};
+
+/// A source whose type is the business of the layer that it comes from.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// The error of `Admin` and of `Sessions`.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No session has this id.
+    #[error("no session has the UUID {0}")]
+    NotFound(SessionId),
+    /// The session was there and is closed.
+    #[error("session {} is closed since {} (cause {})", .0.id, .0.closed_at, .0.cause)]
+    Closed(Box<ClosedSession>),
+    /// The request is malformed; the text says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// Nobody was presented, or nobody known.
+    #[error("not authenticated")]
+    Unauthenticated,
+    /// Somebody was presented who may not do this; the text says what.
+    #[error("{0}")]
+    Forbidden(String),
+    /// `max_sessions` are live already (C10).
+    #[error("all {limit} sessions that max_sessions allows are in use")]
+    LimitReached {
+        /// The limit.
+        limit: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// More changes wait for the disk than may wait.
+    #[error("too many changes are waiting for the disk")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The service cannot answer for what it knows; it has stopped acknowledging.
+    #[error("the session store cannot be relied on")]
+    Unavailable(#[source] Source),
+    /// The server could not be reached; nothing was asked of it.
+    #[error("cannot reach the server at {server}")]
+    Unreachable {
+        /// Where it was sought.
+        server: String,
+        /// What stood in the way.
+        #[source]
+        source: Source,
+    },
+    /// The connection broke after the request was sent: it may have taken effect (exit code 9).
+    #[error(
+        "the connection to {server} broke before the answer came; whether the request took effect is unknown"
+    )]
+    OutcomeUnknown {
+        /// Where the request went.
+        server: String,
+        /// How it broke.
+        #[source]
+        source: Source,
+    },
+    /// The answer is not one that a sessionctl server gives.
+    #[error("{server} gave an answer that is not a sessionctl server's: {what}")]
+    Protocol {
+        /// Who gave it.
+        server: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Something that should not happen.
+    #[error("internal error")]
+    Internal(#[source] Source),
+}

@@ -1,0 +1,79 @@
+//! Answers as HTTP: JSON, problems, and what every one of them carries.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::wire::{Fault, JSON, PROBLEM_JSON, Problem};
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    with_body(status, None, Body::empty())
+}
+
+/// A JSON answer.
+pub(super) fn json(status: u16, body: &impl Serialize) -> Response {
+    as_json(status, JSON, body)
+}
+
+/// An error as a problem; what the client may not know goes to the log.
+pub(super) fn error(error: &Error) -> Response {
+    if let Error::Unavailable(source) | Error::Internal(source) = error {
+        tracing::error!(%source, "{error}");
+    }
+    problem(&Problem::from(error))
+}
+
+/// A refusal that came before any session was asked for.
+pub(super) fn fault(fault: Fault) -> Response {
+    problem(&fault.problem())
+}
+
+fn problem(problem: &Problem) -> Response {
+    let mut response = as_json(problem.status, PROBLEM_JSON, problem);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(millis) = problem.retry_after {
+        let seconds = Duration::from_millis(millis).as_secs().max(1);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn as_json(status: u16, media_type: &'static str, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            with_body(status, Some(media_type), Body::from(bytes))
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            empty(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+/// No answer of this server is for a cache: each tells of one session at one moment (S21).
+fn with_body(status: StatusCode, media_type: Option<&'static str>, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(media_type) = media_type {
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    response
+}

@@ -1,0 +1,228 @@
+//! What web clients and proxies see: enter, check, log out. Knows no admin route (S26).
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use axum::{Extension, Router};
+use serde::Deserialize;
+
+use super::Shared;
+use super::answer::{empty, error, json};
+use super::connection::Peer;
+use crate::admin::{Admin, OpenRequest};
+use crate::cookie::Presented;
+use crate::error::Error;
+use crate::sessions::{Sessions, Visit};
+use crate::wire::VisitBody;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+const SESSION_USER: HeaderName = HeaderName::from_static("x-session-user");
+const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+type App<T> = State<Arc<Shared<T>>>;
+
+pub(super) fn routes<T: Admin + Sessions + 'static>() -> Router<Arc<Shared<T>>> {
+    Router::new()
+        .route("/session", get(session::<T>))
+        .route("/check", any(check::<T>))
+        .route("/logout", post(log_out::<T>))
+}
+
+/// The 4D way: the session of the cookie, or a new one.
+async fn session<T: Sessions>(
+    State(shared): App<T>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let presented = match presented(&shared, &headers) {
+        Presented::Nothing | Presented::Malformed => None,
+        Presented::Token(token) => Some(token),
+        Presented::Ambiguous => {
+            let text = format!(
+                "more than one {} cookie was sent; delete the cookies of this site",
+                shared.cookie.name()
+            );
+            return error(&Error::Invalid(text));
+        }
+    };
+    let client = client(peer, &headers);
+    let entered = match shared.service.enter(presented.as_ref(), client).await {
+        Ok(entered) => entered,
+        Err(refusal) => return error(&refusal),
+    };
+    let Visit {
+        id,
+        user,
+        state,
+        expires_at,
+    } = entered.visit;
+    let body = VisitBody {
+        id,
+        user: user.map(|user| user.as_ref().into()),
+        state,
+        expires_at,
+    };
+    let mut response = json(200, &body);
+    if let Some(token) = entered.new_token.or(presented) {
+        let cookie = shared.cookie.set(&token, expires_at, shared.clock.now());
+        set_cookie(&mut response, &cookie);
+    }
+    response
+}
+
+#[derive(Deserialize)]
+struct CheckQuery {
+    touch: Option<u8>,
+}
+
+/// Forward auth: whether the request's session is live, and whose it is. Opens nothing, waits for no body.
+async fn check<T: Sessions>(State(shared): App<T>, uri: Uri, headers: HeaderMap) -> Response {
+    // A proxy passes its client's query on at worst; what is not `touch=0` is a request of the client.
+    let touch = Query::<CheckQuery>::try_from_uri(&uri)
+        .ok()
+        .and_then(|query| query.0.touch)
+        != Some(0);
+    let Presented::Token(token) = presented(&shared, &headers) else {
+        return empty(StatusCode::UNAUTHORIZED);
+    };
+    match shared.service.check(&token, touch).await {
+        Ok(Some(visit)) => identified(&visit),
+        Ok(None) => empty(StatusCode::UNAUTHORIZED),
+        Err(refusal) => error(&refusal),
+    }
+}
+
+fn identified(visit: &Visit) -> Response {
+    let mut response = empty(StatusCode::OK);
+    let id = HeaderValue::from_str(&visit.id.to_string());
+    // A name that cannot stand in a header was refused at opening; without its name nobody passes as a guest.
+    let user = visit
+        .user
+        .as_deref()
+        .map(|user| HeaderValue::from_bytes(user.as_bytes()))
+        .transpose();
+    let (Ok(id), Ok(user)) = (id, user) else {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    response.headers_mut().insert(SESSION_ID, id);
+    if let Some(user) = user {
+        response.headers_mut().insert(SESSION_USER, user.clone());
+        response.headers_mut().insert(REMOTE_USER, user);
+    }
+    response
+}
+
+/// Closes the caller's own session. The cookie is deleted after the session is closed, which alone counts (S19).
+async fn log_out<T: Sessions>(State(shared): App<T>, headers: HeaderMap) -> Response {
+    if !is_same_origin(&headers) {
+        return error(&Error::Forbidden(
+            "a log-out from another site is refused".into(),
+        ));
+    }
+    let presented = match presented(&shared, &headers) {
+        Presented::Nothing => return empty(StatusCode::UNAUTHORIZED),
+        Presented::Token(token) => Some(token),
+        Presented::Malformed | Presented::Ambiguous => None,
+    };
+    let logged_out = match &presented {
+        Some(token) => shared.service.log_out(token).await,
+        None => Ok(None),
+    };
+    let mut response = match logged_out {
+        Ok(Some(_)) => empty(StatusCode::NO_CONTENT),
+        Ok(None) => empty(StatusCode::UNAUTHORIZED),
+        Err(refusal) => return error(&refusal),
+    };
+    set_cookie(&mut response, &shared.cookie.delete());
+    response
+}
+
+/// By `Sec-Fetch-Site`, which a page cannot forge; from older browsers by `Origin`; other clients send neither.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match (text(FETCH_SITE), text(ORIGIN), text(HOST)) {
+        (Some(site), ..) => site == "same-origin" || site == "none",
+        (None, None, _) => true,
+        (None, Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| authority == host),
+        (None, Some(_), None) => false,
+    }
+}
+
+fn presented<T>(shared: &Shared<T>, headers: &HeaderMap) -> Presented {
+    shared
+        .cookie
+        .read(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+}
+
+fn client(peer: Peer, headers: &HeaderMap) -> OpenRequest {
+    let ip = match peer {
+        Peer::Tcp(address) => Some(address.ip()),
+        Peer::Unix { .. } => None,
+    };
+    let user_agent = headers
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    OpenRequest {
+        user: None,
+        ip,
+        user_agent,
+    }
+}
+
+/// A cookie is made of ASCII that a header may hold; if it were not, the client would go without, never with half.
+fn set_cookie(response: &mut Response, cookie: &str) {
+    if let Ok(mut value) = HeaderValue::from_str(cookie) {
+        value.set_sensitive(true);
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_origin_logs_out() {
+        let cases: [(&[(HeaderName, &'static str)], bool); 8] = [
+            (&[], true),
+            (
+                &[
+                    (FETCH_SITE, "same-origin"),
+                    (ORIGIN, "https://a.example"),
+                    (HOST, "inner:8080"),
+                ],
+                true,
+            ),
+            (&[(FETCH_SITE, "none")], true),
+            (
+                &[
+                    (FETCH_SITE, "same-site"),
+                    (ORIGIN, "https://b.example"),
+                    (HOST, "a.example"),
+                ],
+                false,
+            ),
+            (&[(FETCH_SITE, "cross-site")], false),
+            (&[(ORIGIN, "https://a.example"), (HOST, "a.example")], true),
+            (
+                &[(ORIGIN, "https://evil.example"), (HOST, "a.example")],
+                false,
+            ),
+            (&[(ORIGIN, "null"), (HOST, "a.example")], false),
+        ];
+        for (headers, expected) in cases {
+            let map = headers
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(is_same_origin(&map), expected, "{headers:?}");
+        }
+    }
+}

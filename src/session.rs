@@ -1,0 +1,306 @@
+//! What a session is to those who look at it: its id, its states, why it ended. Pure values; nothing here knows a secret.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::token::looks_like_secret;
+
+/// The UUID that operators see, type and paste into tickets. A handle, never a credential (S01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// A fresh random id (UUIDv4).
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The 16 bytes, for a store.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these 16 bytes; `None` for nil and max, which name no session.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let uuid = Uuid::from_bytes(bytes);
+        (!uuid.is_nil() && !uuid.is_max()).then_some(Self(uuid))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// Why a text is no session id. No variant repeats the text: it may be a secret that was pasted by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SessionIdError {
+    /// The text has the form of a cookie value, which is a secret.
+    #[error(
+        "this is a cookie value, not a session UUID; it is a secret, so it is not repeated here"
+    )]
+    Secret,
+    /// The text has the wrong number of hexadecimal digits.
+    #[error("a session UUID has 32 hexadecimal digits, this has {0}")]
+    Digits(usize),
+    /// The text has a character that no spelling of a UUID has.
+    #[error("a session UUID has only hexadecimal digits and hyphens, this has other characters")]
+    Characters,
+    /// The digits are there, but grouped as in none of the four spellings.
+    #[error("the hyphens, braces or prefix are not where a UUID has them")]
+    Grouping,
+    /// Nil or max: UUIDs that name nothing (RFC 9562, 5.9 and 5.10).
+    #[error("the nil UUID and the max UUID name no session")]
+    Reserved,
+}
+
+impl FromStr for SessionId {
+    type Err = SessionIdError;
+
+    /// Reads the four spellings (hyphenated, 32 digits, `urn:uuid:`, braced) in any case, of any 128 bits but nil and max.
+    fn from_str(text: &str) -> Result<Self, SessionIdError> {
+        match Uuid::try_parse(text) {
+            Ok(uuid) => Self::from_bytes(uuid.into_bytes()).ok_or(SessionIdError::Reserved),
+            Err(_) if looks_like_secret(text) => Err(SessionIdError::Secret),
+            Err(_) => Err(explain(text)),
+        }
+    }
+}
+
+fn explain(text: &str) -> SessionIdError {
+    let bare = text.strip_prefix("urn:uuid:").unwrap_or(text);
+    let bare = bare
+        .strip_prefix('{')
+        .and_then(|inner| inner.strip_suffix('}'))
+        .unwrap_or(bare);
+    if !bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        return SessionIdError::Characters;
+    }
+    match bare.chars().filter(char::is_ascii_hexdigit).count() {
+        32 => SessionIdError::Grouping,
+        digits => SessionIdError::Digits(digits),
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = SessionIdError;
+
+    fn try_from(text: String) -> Result<Self, SessionIdError> {
+        text.parse()
+    }
+}
+
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.to_string()
+    }
+}
+
+/// A number that only grows; it orders every change, and a session carries that of its opening.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Declares an enum of fixed words: the same word in JSON, in the store, in a table and in a filter.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The word for it in JSON, in the store and on the terminal.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The value that `word` stands for.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// What kind of client a session serves.
+    Kind {
+        /// A browser or another client with one cookie and one process.
+        Web = "web",
+    }
+}
+
+words! {
+    /// How the server managed sessions when this one was opened; a session keeps it for life (C14).
+    Mode {
+        /// 4D's single-process web sessions: `close-session` acts on them.
+        Legacy = "legacy",
+    }
+}
+
+words! {
+    /// Where a session stands in its life (DESIGN.md, 2.1).
+    State {
+        /// Its cookie is accepted.
+        Active = "active",
+        /// Its cookie's time is over (C12) and the sweep has not begun its closing yet: it is refused already.
+        Expired = "expired",
+        /// Its cookie is refused for good, its closing is under way.
+        Closing = "closing",
+    }
+}
+
+words! {
+    /// Why a session ended.
+    Cause {
+        /// `close-session`.
+        Command = "command",
+        /// The client closed its own session.
+        Logout = "logout",
+        /// No request came in time (C12).
+        Inactive = "inactive",
+        /// `drop-session`.
+        Dropped = "dropped",
+    }
+}
+
+/// A session that is not closed, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The handle.
+    pub id: SessionId,
+    /// What kind of client it serves.
+    pub kind: Kind,
+    /// The mode that it was opened in.
+    pub mode: Mode,
+    /// Where it stands.
+    pub state: State,
+    /// Who is signed in; `None` for a guest. Untrusted text.
+    pub user: Option<String>,
+    /// The client's address at opening.
+    pub ip: Option<IpAddr>,
+    /// What the client said it was at opening. Untrusted text.
+    pub user_agent: Option<String>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When the user signed in; `None` for a guest.
+    pub login_at: Option<Timestamp>,
+    /// When the last request came.
+    pub last_request_at: Timestamp,
+    /// From when on its cookie is refused; 1970-01-01T00:00:00Z once its closing began (C03).
+    pub expires_at: Timestamp,
+    /// Milliseconds since the last request.
+    pub idle_ms: u64,
+    /// Its place in the order of opening.
+    pub seq: Seq,
+}
+
+/// What is known of a session that is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedSession {
+    /// The handle that it had.
+    pub id: SessionId,
+    /// Who was signed in. Untrusted text.
+    pub user: Option<String>,
+    /// Why it ended.
+    pub cause: Cause,
+    /// When it ended.
+    pub closed_at: Timestamp,
+    /// Always 1970-01-01T00:00:00Z (C03).
+    pub expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+
+    #[test]
+    fn reads_four_spellings_and_writes_one() {
+        let simple = ID.replace('-', "");
+        let spellings = [
+            ID.into(),
+            simple.clone(),
+            simple.to_uppercase(),
+            format!("urn:uuid:{ID}"),
+            format!("{{{ID}}}"),
+            ID.to_uppercase(),
+        ];
+        for text in spellings {
+            assert_eq!(
+                text.parse::<SessionId>().map(|id| id.to_string()),
+                Ok(ID.into()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn reads_ids_of_any_version() {
+        assert!(
+            "5f0c6a5293c1fd55ca3b0c2f9f5d7e11"
+                .parse::<SessionId>()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_other_texts() {
+        let cases = [
+            ("", SessionIdError::Digits(0)),
+            (&ID[..35], SessionIdError::Digits(31)),
+            (&format!("{ID}0"), SessionIdError::Digits(33)),
+            (&ID.replace("93c1", "93 c1"), SessionIdError::Characters),
+            (&format!("{ID}\n"), SessionIdError::Characters),
+            (&format!(" {ID}"), SessionIdError::Characters),
+            (&ID.replace('5', "５"), SessionIdError::Characters),
+            (&ID.replacen('-', "", 1), SessionIdError::Grouping),
+            (
+                "00000000-0000-0000-0000-000000000000",
+                SessionIdError::Reserved,
+            ),
+            (
+                "ffffffff-ffff-ffff-ffff-ffffffffffff",
+                SessionIdError::Reserved,
+            ),
+            (
+                "mFz3J1bq0uWc8yXo5Rk2T7d9LsA4GhVnEtPiQwZxCvB",
+                SessionIdError::Secret,
+            ),
+            (
+                "__Host-4DSID=mFz3J1bq0uWc8yXo5Rk2T7d9LsA4GhVnEtPiQwZxCvB",
+                SessionIdError::Secret,
+            ),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<SessionId>(), Err(error), "{text:?}");
+        }
+    }
+}

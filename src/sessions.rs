@@ -1,0 +1,54 @@
+//! What a web server can do: let a client in by its cookie, check it, log it out.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::admin::{OpenRequest, Outcome};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::session::{SessionId, State};
+use crate::token::Token;
+
+/// What a web server can do with sessions. A token is presented, never an id (S01).
+pub trait Sessions: Send + Sync {
+    /// Lets a client in: with its session if `token` is that of a live one, otherwise with a new session and a new
+    /// token. What a client made up is never adopted (C04, S07).
+    fn enter(
+        &self,
+        token: Option<&Token>,
+        client: OpenRequest,
+    ) -> impl Future<Output = Result<Entered, Error>> + Send;
+
+    /// Whose live session this is; `None` if it is nobody's. With `touch`, this is a request of the client (C12).
+    fn check(
+        &self,
+        token: &Token,
+        touch: bool,
+    ) -> impl Future<Output = Result<Option<Visit>, Error>> + Send;
+
+    /// Closes the caller's own session (C04); `None` if the token is nobody's.
+    fn log_out(&self, token: &Token)
+    -> impl Future<Output = Result<Option<Outcome>, Error>> + Send;
+}
+
+/// A live session as its own client's request sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Its handle.
+    pub id: SessionId,
+    /// Who is signed in.
+    pub user: Option<Arc<str>>,
+    /// Where it stands.
+    pub state: State,
+    /// From when on its cookie is refused, if no further request comes.
+    pub expires_at: Timestamp,
+}
+
+/// A client that was let in.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// Its session.
+    pub visit: Visit,
+    /// The new token, if the session was opened just now.
+    pub new_token: Option<Token>,
+}

@@ -1,0 +1,234 @@
+//! The data directory: who owns it, who has it now. One file lock keeps a server and local commands apart (S46, S48).
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The lock file's name. It is never unlinked: two processes would each lock a file of their own.
+const LOCK: &str = "lock";
+
+/// The database's name.
+const DATABASE: &str = "sessions.sqlite";
+
+/// How often and how long a command waits for another local command to finish.
+const PATIENCE: (u32, Duration) = (100, Duration::from_millis(20));
+
+/// A data directory, locked for as long as this value lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    lock: File,
+}
+
+/// Who holds a data directory, as its lock file tells. For information: the file lock alone decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The address of its admin API, if it is a server.
+    pub admin: Option<String>,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// There is none, and the command does not create one.
+    #[error("there is no session store in {}", .0.display())]
+    Missing(PathBuf),
+    /// The directory has other things in it.
+    #[error("{} is not empty and not a session store", .0.display())]
+    Foreign(PathBuf),
+    /// The directory belongs to somebody else.
+    #[error("{} belongs to uid {owner}, not to uid {me}", path.display())]
+    NotOwner {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Who asks.
+        me: u32,
+    },
+    /// Another process has it.
+    #[error("{} is in use by {}", path.display(), holder.describe())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// The file system refused.
+    #[error("{}: cannot {what}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Holder {
+    /// A server that was killed leaves its name behind; it holds nothing.
+    fn is_running(&self) -> bool {
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        pid.is_some_and(|pid| {
+            rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+        })
+    }
+
+    fn describe(&self) -> String {
+        match (&self.admin, self.pid) {
+            (Some(_), pid) => format!("the server with pid {pid}"),
+            (None, 0) => "another sessionctl command".into(),
+            (None, pid) => format!("the sessionctl process with pid {pid}"),
+        }
+    }
+}
+
+impl DataDir {
+    /// Takes the directory for changes, alone; makes it if `create` is set and it is not there.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`]. A local command that holds the directory is waited for briefly, a server is not.
+    pub fn exclusive(path: &Path, create: bool) -> Result<Self, DirectoryError> {
+        if create {
+            make(path)?;
+        }
+        check_store(path, create)?;
+        let this = Self {
+            path: path.into(),
+            lock: open_lock(path, create)?,
+        };
+        this.wait_for(File::try_lock)?;
+        this.announce(None)?;
+        Ok(this)
+    }
+
+    /// Takes the directory for looking, together with others who look.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub fn shared(path: &Path) -> Result<Self, DirectoryError> {
+        check_store(path, false)?;
+        let this = Self {
+            path: path.into(),
+            lock: open_lock(path, false)?,
+        };
+        this.wait_for(File::try_lock_shared)?;
+        Ok(this)
+    }
+
+    /// Writes into the lock file who has the directory, and where its admin API is.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn announce(&self, admin: Option<String>) -> Result<(), DirectoryError> {
+        let text = serde_json::json!(Holder {
+            pid: std::process::id(),
+            admin
+        })
+        .to_string();
+        let write = || {
+            let mut file = &self.lock;
+            file.rewind()?;
+            file.set_len(0)?;
+            file.write_all(text.as_bytes())
+        };
+        write().map_err(io_error(&self.path, "write the lock file"))
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn wait_for(&self, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), DirectoryError> {
+        for _ in 0..PATIENCE.0 {
+            match lock(&self.lock) {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(source)) => {
+                    return Err(io_error(&self.path, "lock the directory")(source));
+                }
+                Err(TryLockError::WouldBlock) if self.holder().admin.is_some() => break,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PATIENCE.1),
+            }
+        }
+        Err(DirectoryError::InUse {
+            path: self.path.clone(),
+            holder: self.holder(),
+        })
+    }
+
+    fn holder(&self) -> Holder {
+        let mut text = String::new();
+        let mut file = &self.lock;
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let told: Option<Holder> = read.ok().and_then(|_| serde_json::from_str(&text).ok());
+        told.filter(Holder::is_running).unwrap_or_default()
+    }
+}
+
+fn make(path: &Path) -> Result<(), DirectoryError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(io_error(path, "make the directory"))
+}
+
+/// Refuses what is not there, not ours, or not a store; closes to others what is.
+fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DirectoryError::Missing(path.into()));
+        }
+        result => result.map_err(io_error(path, "look at the directory"))?,
+    };
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != me {
+        return Err(DirectoryError::NotOwner {
+            path: path.into(),
+            owner,
+            me,
+        });
+    }
+    let is_store = path.join(DATABASE).exists() || path.join(LOCK).exists();
+    let mut entries = fs::read_dir(path).map_err(io_error(path, "read the directory"))?;
+    match (is_store, entries.next().is_none()) {
+        (false, true) if !create => return Err(DirectoryError::Missing(path.into())),
+        (false, false) => return Err(DirectoryError::Foreign(path.into())),
+        _ => {}
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+            .map_err(io_error(path, "close the directory to others"))?;
+    }
+    Ok(())
+}
+
+fn open_lock(path: &Path, create: bool) -> Result<File, DirectoryError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).mode(0o600);
+    options
+        .open(path.join(LOCK))
+        .map_err(io_error(path, "open the lock file"))
+}
+
+fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.into();
+    move |source| DirectoryError::Io { path, what, source }
+}

@@ -1,0 +1,187 @@
+//! Where sessions are kept. A store decides nothing but what must be decided atomically: is the session live, is there
+//! room, who begins its closing. It knows no HTTP, no clock and no command.
+
+pub mod directory;
+mod live;
+pub mod memory;
+pub mod sqlite;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::admin::{ListQuery, Page};
+use crate::clock::Timestamp;
+use crate::error::Source;
+use crate::session::{Cause, ClosedSession, Kind, Mode, Session, SessionId};
+use crate::sessions::Visit;
+use crate::token::TokenHash;
+
+/// Keeps sessions; every method is one atomic step.
+///
+/// The publishing rule (DESIGN.md, 4): refusals take effect in memory before the commit, permissions after it, and every
+/// answer comes after the commit of what it says. Dropping a future never undoes or halves a change. There is no
+/// roll-back: after a failed commit every method fails, and a restart reads the truth.
+pub trait Store: Send + Sync + 'static {
+    /// Looks a token up. With [`Use::Request`], a live session's last request becomes `now`.
+    fn visit(
+        &self,
+        token: &TokenHash,
+        usage: Use,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Visit>, Error>> + Send;
+
+    /// Makes one atomic, durable change; answers after it is on disk.
+    fn apply(
+        &self,
+        change: Change,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Applied, Error>> + Send;
+
+    /// One session by its id.
+    fn find(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Found, Error>> + Send;
+
+    /// One page of the sessions that are not closed, in the order of opening.
+    fn page(
+        &self,
+        query: ListQuery,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Page, Error>> + Send;
+
+    /// Up to `max` sessions whose time is over at `now` and whose closing has not begun.
+    fn due(
+        &self,
+        now: Timestamp,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<SessionId>, Error>> + Send;
+
+    /// Takes up to `max` closings that are begun and that nobody works on; nobody else gets them before `until`.
+    fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<SessionId>, Error>> + Send;
+
+    /// Writes the last requests that are only in memory; answers after they are on disk (C17).
+    fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Whether changes are still acknowledged.
+    fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Why a token is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A request of the client: it moves the expiration (C12).
+    Request,
+    /// A look: it moves nothing.
+    Look,
+}
+
+/// One atomic change. None of them can bring back a session that is closing or closed (C16).
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Opens a session, unless the limit is reached.
+    Open(NewSession),
+    /// Begins the closing of a live session: its token is refused from here on.
+    BeginClose(End),
+    /// Ends a closing that was begun.
+    FinishClose(SessionId),
+    /// Ends a live or closing session at once.
+    Drop(End),
+}
+
+/// A session to open. The token's hash must be new, the id unused.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its handle.
+    pub id: SessionId,
+    /// What remains of its secret.
+    pub token_hash: TokenHash,
+    /// What kind of client it serves.
+    pub kind: Kind,
+    /// The server's mode.
+    pub mode: Mode,
+    /// Who is signed in.
+    pub user: Option<Arc<str>>,
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    /// What the client says it is.
+    pub user_agent: Option<Box<str>>,
+}
+
+/// Who ends which session, and why.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The session.
+    pub id: SessionId,
+    /// Why. With [`Cause::Inactive`] a session that is not due is left alone.
+    pub cause: Cause,
+    /// The operator's own text.
+    pub reason: Option<String>,
+    /// Who, for the record.
+    pub actor: String,
+    /// Recognises a retry (C15).
+    pub request_id: Option<Uuid>,
+}
+
+/// What a change found and did.
+#[derive(Clone, Debug)]
+pub enum Applied {
+    /// The session is open.
+    Opened(Session),
+    /// The limit is reached; nothing was opened.
+    Full,
+    /// What an ending came upon, and what it did.
+    Ended {
+        /// How the session stands after the change.
+        found: Found,
+        /// The part that the call had in it.
+        part: Part,
+    },
+}
+
+/// The part that a call, or an earlier try of it with the same request id, had in the ending of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It began the ending. Exactly one call does (C15).
+    Began,
+    /// It cut a closing short that another call had begun.
+    CutShort,
+    /// None: there was nothing to end, or others had seen to it.
+    None,
+}
+
+/// How a session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No such session.
+    Unknown,
+    /// Active, expired or closing; with the cause of its closing if that has begun.
+    Open(Session, Option<Cause>),
+    /// Closed.
+    Closed(ClosedSession),
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// More changes wait for the disk than may wait; nothing was changed.
+    #[error("too many changes are waiting for the disk")]
+    Busy,
+    /// A change could not be made durable; the store acknowledges nothing more.
+    #[error("a change could not be written to disk; restart to read what is there")]
+    Poisoned(#[source] Source),
+    /// The store was opened for looking only.
+    #[error("the store was opened for looking only")]
+    ReadOnly,
+}

@@ -1,0 +1,282 @@
+//! The durable store: the live set in memory, SQLite under it. Reads never touch the disk; one writer thread commits
+//! whatever waits in one synced transaction.
+
+mod rows;
+mod schema;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use thiserror::Error as ThisError;
+use tokio::sync::watch;
+
+use self::writer::Writer;
+use super::directory::{DataDir, DirectoryError};
+use super::live::{LiveSet, Prepared, Row, Visited};
+use super::memory::SharedLive;
+use super::{Applied, Change, Error, Found, Store, Use};
+use crate::admin::{ListQuery, Page};
+use crate::clock::Timestamp;
+use crate::options::Options;
+use crate::session::{Seq, SessionId};
+use crate::sessions::Visit;
+use crate::token::TokenHash;
+
+/// Changes that may wait for the disk; more are refused with [`Error::Busy`].
+const QUEUE_LIMIT: usize = 8_192;
+
+/// Sessions in a data directory.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    /// `None` when the store was opened for looking only.
+    writer: Option<JoinHandle<()>>,
+    directory: DataDir,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The database is somebody else's.
+    #[error("{} is not a sessionctl store", .0.display())]
+    NotAStore(PathBuf),
+    /// The database was written by a later version.
+    #[error("{} has schema version {found}, this sessionctl knows {known}", path.display())]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest version that this program reads.
+        known: i64,
+    },
+    /// SQLite refused.
+    #[error("{}: cannot read the store", path.display())]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The writer thread did not start.
+    #[error("cannot start the thread that writes the store")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
+struct Shared {
+    live: SharedLive,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    progress: watch::Sender<Progress>,
+}
+
+/// What the writer has to do.
+#[derive(Default)]
+struct Queue {
+    rows: Vec<Row>,
+    /// How many flushes were asked for, and whether to end after this.
+    flushes: u64,
+    stop: bool,
+}
+
+/// How far the disk is.
+#[derive(Clone, Default)]
+struct Progress {
+    durable: Seq,
+    flushes: u64,
+    failure: Option<Arc<str>>,
+}
+
+impl SqliteStore {
+    /// Opens the store of a directory that was taken for changes, making an empty one if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A store that is not understood is refused whole.
+    pub fn open(directory: DataDir, options: Options) -> Result<Self, OpenError> {
+        let (connection, live, ended) = schema::open_for_changes(&directory.database(), options)?;
+        let shared = Arc::new(Shared::new(live));
+        let writer = Writer::new(connection, Arc::clone(&shared), ended);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run());
+        Ok(Self {
+            shared,
+            writer: Some(thread.map_err(OpenError::Thread)?),
+            directory,
+        })
+    }
+
+    /// Opens the store of a directory that was taken for looking: nothing is changed, nothing is started.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_read_only(directory: DataDir, options: Options) -> Result<Self, OpenError> {
+        let live = schema::open_for_looking(&directory.database(), options)?;
+        Ok(Self {
+            shared: Arc::new(Shared::new(live)),
+            writer: None,
+            directory,
+        })
+    }
+
+    /// The directory that the store is in.
+    pub fn directory(&self) -> &DataDir {
+        &self.directory
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Writes what waits, touches included.
+    fn drop(&mut self) {
+        self.shared.queue().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has poisoned the store and told so.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    async fn visit(
+        &self,
+        token: &TokenHash,
+        usage: Use,
+        now: Timestamp,
+    ) -> Result<Option<Visit>, Error> {
+        self.shared.check()?;
+        let visited = self.shared.live.read()?.visit(token, usage, now);
+        match visited {
+            Visited::Live(visit) => Ok(Some(visit)),
+            Visited::Nobody => Ok(None),
+            Visited::Refused(seq) => self.shared.durable(seq).await.map(|()| None),
+        }
+    }
+
+    async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
+        if self.writer.is_none() {
+            return Err(Error::ReadOnly);
+        }
+        let prepared = self.shared.submit(change, now)?;
+        self.shared.durable(prepared.durable).await?;
+        Ok(self.shared.live.read()?.answer(&prepared.answer, now))
+    }
+
+    async fn find(&self, id: SessionId, now: Timestamp) -> Result<Found, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.read()?.find(id, now))
+    }
+
+    async fn page(&self, query: ListQuery, now: Timestamp) -> Result<Page, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.read()?.page(query, now))
+    }
+
+    async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<SessionId>, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.write()?.due(now, max))
+    }
+
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Result<Vec<SessionId>, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.write()?.claim(now, until, max))
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        if self.writer.is_none() {
+            return Err(Error::ReadOnly);
+        }
+        let flush = {
+            let mut queue = self.shared.queue();
+            queue.flushes += 1;
+            queue.flushes
+        };
+        self.shared.wake.notify_one();
+        self.shared
+            .reached(|progress| progress.flushes >= flush)
+            .await
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        self.shared.check()
+    }
+}
+
+impl Shared {
+    fn new(live: LiveSet) -> Self {
+        let progress = Progress {
+            durable: live.durable(),
+            ..Progress::default()
+        };
+        Self {
+            live: SharedLive::new(live),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            progress: watch::Sender::new(progress),
+        }
+    }
+
+    /// Decides a change and queues its row. Both under the lock of the live set: rows stand in the order of their `seq`.
+    fn submit(&self, change: Change, now: Timestamp) -> Result<Prepared, Error> {
+        let mut live = self.live.write()?;
+        // A row that is queued after this but never written is no lie: whoever waits for it is told of the failure.
+        self.check()?;
+        let mut queue = self.queue();
+        if queue.rows.len() >= QUEUE_LIMIT {
+            return Err(Error::Busy);
+        }
+        let mut prepared = live.prepare(change, now);
+        if let Some(row) = prepared.row.take() {
+            queue.rows.push(row);
+            self.wake.notify_one();
+        }
+        Ok(prepared)
+    }
+
+    /// Waits until everything up to `seq` is on disk.
+    async fn durable(&self, seq: Seq) -> Result<(), Error> {
+        self.reached(|progress| progress.durable >= seq).await
+    }
+
+    async fn reached(&self, done: impl Fn(&Progress) -> bool) -> Result<(), Error> {
+        let mut progress = self.progress.subscribe();
+        let reached = progress
+            .wait_for(|progress| progress.failure.is_some() || done(progress))
+            .await;
+        match reached.map(|progress| progress.failure.clone()) {
+            Ok(None) => Ok(()),
+            Ok(Some(failure)) => Err(poisoned(&failure)),
+            Err(_) => Err(poisoned("the store was closed")),
+        }
+    }
+
+    /// Fails once the store has stopped acknowledging.
+    fn check(&self) -> Result<(), Error> {
+        self.progress
+            .borrow()
+            .failure
+            .as_ref()
+            .map_or(Ok(()), |failure| Err(poisoned(failure)))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics under this lock but an allocation; the queue is whole at every step.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn poisoned(why: &str) -> Error {
+    Error::Poisoned(why.into())
+}
