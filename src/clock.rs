@@ -57,7 +57,8 @@ impl From<SystemTime> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.as_system_time();
-        if self.0 % 1000 == 0 {
+        // The one instant that is a sign and not a time is written short.
+        if *self == Self::EPOCH {
             humantime::format_rfc3339_seconds(time).fmt(f)
         } else {
             humantime::format_rfc3339_millis(time).fmt(f)

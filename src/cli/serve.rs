@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 use super::Environment;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, exit_of};
 use super::output::{Output, Stream};
 use super::signals::Signals;
 use super::target::{default_data_directory, default_socket, read_token};
@@ -26,8 +26,8 @@ use crate::cookie::CookiePolicy;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::server::{self, AdminListener, Listeners};
-use crate::store::directory::{DataDir, DirectoryError};
-use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::directory::DataDir;
+use crate::store::sqlite::SqliteStore;
 use crate::token::{Token, TokenHash};
 
 #[derive(Debug, Args)]
@@ -100,13 +100,7 @@ pub(super) async fn run(
 
 /// What keeps `serve` from starting is a matter of its configuration; a directory in use is not.
 fn as_config(error: anyhow::Error) -> anyhow::Error {
-    let is_directory = matches!(
-        error.downcast_ref(),
-        Some(OpenError::Directory(
-            DirectoryError::InUse { .. } | DirectoryError::NotOwner { .. }
-        ))
-    ) || error.is::<DirectoryError>();
-    if is_directory || error.is::<Failure>() {
+    if error.is::<Failure>() || exit_of(&error) == Exit::Refused {
         return error;
     }
     Failure::new(Exit::Config, "the server cannot start")

@@ -1,1 +1,15 @@
-fn main() {}
+//! The integration tests: one binary, so that they link once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin_contract;
+mod commands;
+mod crash;
+mod failures;
+mod local;
+mod places;
+mod sandbox;
+mod sqlite;
+mod store_contract;
+mod tidy;
+mod web;

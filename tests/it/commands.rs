@@ -1,0 +1,612 @@
+//! The commands of the built binary against a running server: what they print, and how they end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use sessionctl::cli::EXIT_CODES;
+use sessionctl::token::Token;
+
+use crate::sandbox::{Ran, Sandbox, Server, request, send};
+
+const COMMANDS: [&str; 9] = [
+    "list",
+    "show",
+    "count",
+    "close-session",
+    "drop-session",
+    "open-session",
+    "ping",
+    "serve",
+    "demo",
+];
+
+#[test]
+fn help() {
+    let sandbox = Sandbox::new();
+    insta::assert_snapshot!("help", sandbox.run(&["--help"]).ok());
+    for command in COMMANDS {
+        insta::assert_snapshot!(
+            format!("help_{command}"),
+            sandbox.run(&[command, "--help"]).ok()
+        );
+    }
+}
+
+#[test]
+fn help_tells_every_exit_code() {
+    let help = Sandbox::new().run(&["--help"]).ok();
+    for (_, code, meaning) in EXIT_CODES {
+        assert!(help.contains(&format!("{code:>3}  {meaning}")), "{code}");
+    }
+}
+
+/// Two sessions of known content, the first at `127.0.0.1`, and a server over them.
+fn with_two_sessions() -> (Sandbox, Server, [String; 2]) {
+    let sandbox = Sandbox::new();
+    let hostile = "evil\u{1b}[2J\u{202e}\u{9b}";
+    let ana = sandbox.open_locally(&[
+        "--user",
+        "ana",
+        "--ip",
+        "192.0.2.1",
+        "--user-agent",
+        "Firefox, \"fox\"",
+    ]);
+    let guest = sandbox.open_locally(&["--user-agent", hostile]);
+    let server = sandbox.serve(&[]);
+    (sandbox, server, [ana.to_string(), guest.to_string()])
+}
+
+#[test]
+fn typical_output() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let shown = |name: &str, arguments: &[&str]| {
+        insta::assert_snapshot!(name, sandbox.run(arguments).redacted(&sandbox));
+    };
+    shown("list", &["list"]);
+    shown("list_limited", &["list", "--limit", "1"]);
+    shown("show", &["show", &ana]);
+    shown("count", &["count"]);
+    shown("close", &["close-session", &ana]);
+    shown("close_again", &["close", &ana]);
+    shown("show_closed", &["show", &ana]);
+    shown("drop", &["drop-session", &guest]);
+    shown(
+        "unknown",
+        &["close-session", "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11"],
+    );
+    shown("list_of_nobody", &["list"]);
+}
+
+#[test]
+fn every_format_tells_the_same() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let list = |format: &str| sandbox.run(&["list", "-o", format]).ok();
+    let json: Value = serde_json::from_str(&list("json")).unwrap();
+    assert_eq!(
+        (&json["schema"], &json["total"], &json["truncated"]),
+        (&1.into(), &2.into(), &false.into())
+    );
+    let ids: Vec<_> = json["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, [&ana, &guest]);
+    assert_eq!(json["items"][0]["user"], "ana");
+    assert_eq!(
+        json["items"][1]["user_agent"], "evil\u{1b}[2J\u{202e}\u{9b}",
+        "as it is, but escaped on the way"
+    );
+    assert_eq!(list("uuid"), format!("{ana}\n{guest}\n"));
+    assert_eq!(sandbox.run(&["list", "-q"]).ok(), list("uuid"));
+    let lines: Vec<Value> = list("jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (lines.len(), lines[1]["id"].as_str()),
+        (2, Some(guest.as_str()))
+    );
+    let csv = list("csv");
+    assert!(csv.lines().nth(1).unwrap().starts_with(&format!(
+        "{ana},ana,web,legacy,active,192.0.2.1,\"Firefox, \"\"fox\"\"\","
+    )));
+    for format in ["table", "json", "jsonl", "csv", "uuid"] {
+        let text = list(format);
+        assert!(
+            text.contains(&ana) && !text.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn machines_get_outcomes_too() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let json: Value =
+        serde_json::from_str(&sandbox.run(&["close-session", &ana, "-o", "json"]).ok()).unwrap();
+    assert_eq!(json["items"][0]["outcome"], "closed");
+    assert_eq!(
+        (&json["items"][0]["initiated"], &json["items"][0]["user"]),
+        (&true.into(), &"ana".into())
+    );
+    let ran = sandbox.run(&["close", &ana, &guest, "-o", "jsonl"]).ok();
+    let outcomes: Vec<Value> = ran
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&outcomes[0]["outcome"], &outcomes[1]["outcome"]),
+        (&"already_closed".into(), &"closed".into())
+    );
+    let csv = sandbox.run(&["close", &ana, "-o", "csv"]).ok();
+    assert_eq!(
+        csv,
+        format!("id,outcome,initiated,cause,user\n{ana},already_closed,false,command,ana\n")
+    );
+    let count: Value = serde_json::from_str(&sandbox.run(&["count", "-o", "json"]).ok()).unwrap();
+    assert_eq!(count["count"], 0);
+}
+
+#[test]
+fn uuids_are_read_in_all_spellings_and_written_in_one() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let simple = ana.replace('-', "").to_uppercase();
+    for spelling in [
+        ana.clone(),
+        simple,
+        format!("urn:uuid:{ana}"),
+        format!("{{{ana}}}"),
+    ] {
+        let shown = sandbox.run(&["show", &spelling]).ok();
+        assert!(shown.contains(&ana), "{shown}");
+    }
+    assert_eq!(
+        sandbox.run(&["close", &guest.to_uppercase()]).ok(),
+        format!("closed {guest}\n")
+    );
+}
+
+#[test]
+fn malformed_uuids_are_usage_errors_before_anything_happens() {
+    let (sandbox, _server, [ana, _]) = with_two_sessions();
+    let secret = Token::mint().unwrap();
+    let full_width = ana.replace(['0', '1', '2', '3'], "０");
+    let malformed = [
+        &ana[..35],
+        &format!("{ana}0"),
+        &ana.replacen('-', " ", 1),
+        &full_width,
+        "00000000-0000-0000-0000-000000000000",
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF",
+        "",
+        secret.expose(),
+        &format!("4DSID={}", secret.expose()),
+    ];
+    for text in malformed {
+        for command in ["close-session", "drop-session", "show"] {
+            let ran = sandbox.run(&[command, "--", text]);
+            assert_eq!(
+                (ran.code, ran.stdout.as_str()),
+                (2, ""),
+                "{command} {text}: {}",
+                ran.stderr
+            );
+            assert!(
+                ran.stderr.contains("UUID") && !ran.stderr.contains(secret.expose()),
+                "{}",
+                ran.stderr
+            );
+        }
+        // Named beside a good one: that one lives on.
+        assert_eq!(sandbox.run(&["close-session", "--", &ana, text]).code, 2);
+        // And no server is asked at all.
+        assert_eq!(
+            sandbox
+                .run(&["--server", "unix:/nowhere", "close-session", "--", text])
+                .code,
+            2
+        );
+    }
+    assert!(sandbox.run(&["show", &ana]).ok().contains("active"));
+}
+
+/// A cookie value may begin with a hyphen: then it looks like a flag, and is not repeated either.
+#[test]
+fn a_pasted_cookie_value_is_never_repeated() {
+    let sandbox = Sandbox::new();
+    let secret = format!("--{}", &Token::mint().unwrap().expose()[2..]);
+    for arguments in [
+        &["show", &secret][..],
+        &["--server", &secret, "show"],
+        &["list", &secret],
+        &[&secret],
+    ] {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, 2);
+        assert!(!ran.stderr.contains(&secret[..12]), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn many_targets_are_all_tried_and_have_one_code() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let unknown = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+    let ran = sandbox.run(&["close", "--must-exist", &ana, unknown, &guest]);
+    assert_eq!(ran.code, 5);
+    assert_eq!(ran.stdout, format!("closed {ana} (ana)\nclosed {guest}\n"));
+    assert!(ran.stderr.contains(unknown), "{}", ran.stderr);
+    assert_eq!(sandbox.run(&["close", "--must-exist", unknown]).code, 3);
+    assert_eq!(
+        sandbox.run(&["close", "-q", &ana, unknown]),
+        Ran {
+            code: 0,
+            stdout: String::new(),
+            stderr: String::new()
+        }
+    );
+}
+
+#[test]
+fn targets_come_from_stdin() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let input = format!("# who must go\n\n  {ana}  \nnonsense\n{guest}");
+    let ran = sandbox.run_with_stdin(&["close-session", "-"], &input);
+    assert_eq!(
+        (ran.code, ran.stdout),
+        (5, format!("closed {ana} (ana)\nclosed {guest}\n"))
+    );
+    assert!(ran.stderr.contains("line 4 of stdin"), "{}", ran.stderr);
+    assert_eq!(sandbox.run_with_stdin(&["close-session", "-"], "").code, 0);
+    assert_eq!(
+        sandbox.run_with_stdin(&["close-session", "-"], "x\n").code,
+        2
+    );
+    assert_eq!(sandbox.run(&["close-session", "-", &ana]).code, 2);
+}
+
+#[test]
+fn open_session_gives_the_cookie_to_its_jar_and_to_nobody_else() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let jar = sandbox.path("jar");
+    let ran = sandbox.run(&[
+        "open-session",
+        "--user",
+        "ana",
+        "--cookie-jar",
+        jar.to_str().unwrap(),
+    ]);
+    let id = ran.stdout.trim().to_owned();
+    let text = fs::read_to_string(&jar).unwrap();
+    let token = text.trim().rsplit('\t').next().unwrap();
+    assert!(!ran.stdout.contains(token) && !ran.stderr.contains(token));
+    assert_eq!(
+        fs::metadata(&jar).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let (status, head, _) = server
+        .get("/check", &[("Cookie", &format!("__Host-4DSID={token}"))])
+        .unwrap();
+    assert!(
+        status == 200
+            && head.contains(&format!("x-session-id: {id}"))
+            && head.contains("remote-user: ana")
+    );
+    let nowhere = sandbox.path("nowhere/jar");
+    assert_eq!(
+        sandbox
+            .run(&["open-session", "--cookie-jar", nowhere.to_str().unwrap()])
+            .code,
+        1
+    );
+    assert_eq!(
+        sandbox.run(&["count"]).ok(),
+        "1\n",
+        "a session that nobody can use is not opened"
+    );
+    assert_eq!(sandbox.run(&["open-session", "--user", "a\nb"]).code, 2);
+}
+
+#[test]
+fn ping_tells_whether_a_server_is_ready() {
+    let sandbox = Sandbox::new();
+    let gone = sandbox.run(&["ping"]);
+    assert_eq!(gone.code, 7);
+    assert!(
+        gone.stderr.contains("cannot reach the server at unix:") && gone.stderr.contains("try:"),
+        "{}",
+        gone.stderr
+    );
+    let server = sandbox.serve(&[]);
+    assert!(
+        sandbox
+            .run(&["ping"])
+            .ok()
+            .starts_with(&format!("ready {} ", server.admin))
+    );
+    assert_eq!(sandbox.run(&["ping", "-q"]).ok(), "");
+    assert_eq!(sandbox.run(&["--local", "x", "ping"]).code, 2);
+    // Behind its back the disk fails.
+    let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    disk.execute_batch("DROP TABLE sessions").unwrap();
+    let refused = sandbox.run(&["open-session"]);
+    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    assert_eq!(sandbox.run(&["ping"]).code, 10);
+    assert_eq!(server.get("/readyz", &[]).unwrap().0, 503);
+    assert_eq!(server.get("/healthz", &[]).unwrap().0, 200);
+}
+
+/// S26, S27: nothing without the token, everything with it, and the file is the owner's alone.
+#[test]
+fn s27_admin_over_tcp_needs_the_token() {
+    let sandbox = Sandbox::new();
+    let token_file = sandbox.path("token");
+    let file = token_file.to_str().unwrap();
+    let mut server = sandbox.serve(&["--admin", "127.0.0.1:0", "--admin-token-file", file]);
+    assert_eq!(
+        fs::metadata(&token_file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let with =
+        |arguments: &[&str]| sandbox.run(&[&["--server", &server.admin], arguments].concat());
+    assert_eq!(with(&["list"]).code, 4);
+    assert_eq!(with(&["--token-file", file, "count"]).ok(), "0\n");
+    let other = sandbox.path("other");
+    fs::write(&other, format!("{}\n", Token::mint().unwrap().expose())).unwrap();
+    assert_eq!(
+        with(&["--token-file", other.to_str().unwrap(), "list"]).code,
+        4,
+        "others can read it"
+    );
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = with(&["--token-file", other.to_str().unwrap(), "list"]);
+    assert!(
+        ran.code == 4 && ran.stderr.contains("not authenticated"),
+        "{}",
+        ran.stderr
+    );
+    let token = fs::read_to_string(&token_file).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let list = |headers: &[(&str, &str)], path: &str| {
+        request(&server.admin, "GET", path, headers, "").unwrap()
+    };
+    let (status, head, _) = list(&[], "/v1/sessions");
+    assert!(status == 401 && head.contains("www-authenticate: bearer"));
+    assert_eq!(
+        list(&[], &format!("/v1/sessions?access_token={}", token.trim())).0,
+        401
+    );
+    assert_eq!(
+        list(
+            &[("Cookie", &format!("__Host-4DSID={}", token.trim()))],
+            "/v1/sessions"
+        )
+        .0,
+        401
+    );
+    assert_eq!(
+        list(
+            &[("Authorization", &bearer), ("Authorization", &bearer)],
+            "/v1/sessions"
+        )
+        .0,
+        401
+    );
+    assert_eq!(list(&[("Authorization", &bearer)], "/v1/sessions").0, 200);
+    assert_eq!(
+        list(&[("Authorization", &bearer)], "/session").0,
+        404,
+        "the admin listener knows no web routes"
+    );
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    drop(server);
+    let again = sandbox.serve(&["--admin", "127.0.0.1:0", "--admin-token-file", file]);
+    assert_eq!(
+        sandbox
+            .run(&["--server", &again.admin, "--token-file", file, "count"])
+            .ok(),
+        "0\n",
+        "the same token"
+    );
+}
+
+#[test]
+fn serve_refuses_what_it_cannot_be() {
+    let sandbox = Sandbox::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let loose = sandbox.path("loose");
+    fs::write(&loose, "x").unwrap();
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o644)).unwrap();
+    let cases: [&[&str]; 9] = [
+        &["--admin", "127.0.0.1:0"],
+        &["--admin", "0.0.0.0:0", "--admin-token-file", "token"],
+        &["--web", &taken],
+        &["--max-sessions", "0"],
+        &["--max-sessions", "1000001"],
+        &["--inactive-session-timeout", "500d"],
+        &["--inactive-session-timeout", "0s"],
+        &["--absolute-session-timeout", "18446744073709551615s"],
+        &["--data", "/proc/nowhere"],
+    ];
+    for arguments in cases {
+        let is_web = arguments[0] == "--web";
+        let start: &[&str] = if is_web {
+            &["serve"]
+        } else {
+            &["serve", "--web", "127.0.0.1:0"]
+        };
+        let ran = sandbox.run(&[start, arguments].concat());
+        assert_eq!(ran.code, 78, "{arguments:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stdout.is_empty(),
+            "{}",
+            ran.stderr
+        );
+    }
+    let arguments = [
+        "serve",
+        "--admin",
+        "127.0.0.1:0",
+        "--admin-token-file",
+        loose.to_str().unwrap(),
+    ];
+    assert!(sandbox.run(&arguments).stderr.contains("chmod 600"));
+    assert_eq!(
+        sandbox
+            .run(&["serve", "--inactive-session-timeout", "-1"])
+            .code,
+        2
+    );
+    assert_eq!(sandbox.run(&["--local", "x", "serve"]).code, 2);
+}
+
+#[test]
+fn serve_stops_cleanly_and_takes_up_where_it_stopped() {
+    let sandbox = Sandbox::new();
+    let jar = sandbox.path("jar");
+    for signal in ["TERM", "INT"] {
+        let mut server = sandbox.serve(&[]);
+        let socket = sandbox.path("run/admin.sock");
+        assert_eq!(server.admin, format!("unix:{}", socket.display()));
+        assert_eq!(
+            fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        if signal == "TERM" {
+            sandbox
+                .run(&["open-session", "--cookie-jar", jar.to_str().unwrap()])
+                .ok();
+        }
+        server.signal(signal);
+        assert_eq!(server.wait(), Some(0), "{signal}");
+        assert!(!socket.exists());
+    }
+    // A server that was killed leaves its socket behind; the next one takes its place.
+    let mut killed = sandbox.serve(&[]);
+    killed.signal("KILL");
+    assert_eq!(killed.wait(), None);
+    let _server = sandbox.serve(&[]);
+    assert_eq!(sandbox.run(&["count"]).ok(), "1\n");
+    assert_eq!(
+        sandbox.run(&["serve", "--web", "127.0.0.1:0"]).code,
+        6,
+        "one server for one directory"
+    );
+}
+
+#[test]
+fn a_stopped_command_says_what_it_did() {
+    let (sandbox, server, [ana, guest]) = with_two_sessions();
+    server.signal("STOP");
+    let mut command = sandbox.command(&["close-session", &ana, &guest]);
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+        line
+    };
+    // Until it catches signals the first one would end it; that it is there shows on its connection.
+    wait_for_connection(child.id());
+    send("INT", child.id());
+    assert_eq!(
+        line(),
+        format!("stopping: waiting for {ana}; once more to leave it\n")
+    );
+    send("INT", child.id());
+    assert!(line().starts_with(&format!("unknown {ana}; sessionctl --server unix:")));
+    assert_eq!(line(), "closed 0, failed 0, unknown 1, not attempted 1\n");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    server.signal("CONT");
+    assert!(sandbox.run(&["show", &guest]).ok().contains("active"));
+}
+
+/// Waits until the process has a socket to the server: by then it catches signals.
+fn wait_for_connection(pid: u32) {
+    for _ in 0..500 {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let sockets = fds.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        // One pair of sockets belongs to the signals themselves.
+        if sockets
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+            >= 3
+        {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it never asked the server");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (sandbox, _server, _) = with_two_sessions();
+    let mut child = sandbox
+        .command(&["list"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = Ran::of(sandbox.command(&["list"]).stdout(full).output().unwrap());
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_demo_shows_the_main_job_and_ends_by_itself() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.run(&["demo"]).ok();
+    let count = |needle: &str| shown.matches(needle).count();
+    assert_eq!(count("$ sessionctl list"), 2);
+    assert_eq!(count(" active "), 12 + 11, "{shown}");
+    assert_eq!((count("\nclosed "), count("\nnot found ")), (1, 1));
+    assert!(shown.contains("GET /check    401") && shown.contains("and a new cookie"));
+    assert!(!shown.contains("4DSID="));
+}
+
+#[test]
+fn the_surroundings_decide_nothing_they_should_not() {
+    let (sandbox, server, [ana, _]) = with_two_sessions();
+    let mut bare = sandbox.command(&["--server", &server.admin, "list"]);
+    bare.env_clear();
+    assert!(
+        Ran::of(bare.output().unwrap()).ok().contains(&ana),
+        "no HOME, no TERM, no PATH"
+    );
+    let mut proxied = sandbox.command(&["list", "-q"]);
+    proxied
+        .env("http_proxy", "http://127.0.0.1:1")
+        .env("ALL_PROXY", "http://127.0.0.1:1");
+    assert!(Ran::of(proxied.output().unwrap()).ok().contains(&ana));
+    let mut by_environment = sandbox.command(&["count"]);
+    by_environment
+        .env("RUNTIME_DIRECTORY", "/nowhere")
+        .env("SESSIONCTL_SERVER", &server.admin);
+    assert_eq!(Ran::of(by_environment.output().unwrap()).ok(), "2\n");
+    let mut both = sandbox.command(&["count"]);
+    both.env("SESSIONCTL_SERVER", &server.admin)
+        .env("SESSIONCTL_LOCAL", "/nowhere");
+    assert_eq!(Ran::of(both.output().unwrap()).code, 2);
+    assert_eq!(
+        sandbox
+            .run(&["--server", "http://192.0.2.1:1", "list"])
+            .code,
+        2,
+        "no token over a network in the clear"
+    );
+}

@@ -1,0 +1,141 @@
+//! Servers that break off, answer nonsense or never finish: the command line says which, and what may have happened.
+
+use crate::sandbox::{FakeServer, Sandbox, answer};
+
+const ID: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+
+fn outcome(outcome: &str, initiated: bool) -> Option<String> {
+    let status = if outcome == "closing" { 202 } else { 200 };
+    answer(
+        status,
+        &format!(
+            r#"{{"id":"{ID}","outcome":"{outcome}","initiated":{initiated},"cause":"command"}}"#
+        ),
+    )
+}
+
+#[test]
+fn a_close_whose_answer_never_comes_is_retried_with_the_same_request_id_and_then_unknown() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![None, None, None]);
+    let ran = sandbox.run(&["--server", &server.url, "close-session", ID]);
+    assert_eq!(ran.code, 9, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains(&format!("whether {ID} was closed is unknown"))
+            && ran.stderr.contains("try:")
+    );
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    let request_id = |request: &str| {
+        request
+            .split_once("request_id")
+            .map(|(_, id)| id.to_owned())
+            .unwrap()
+    };
+    assert!(
+        requests
+            .iter()
+            .all(|request| request_id(request) == request_id(&requests[0]))
+    );
+}
+
+#[test]
+fn a_retry_that_is_answered_is_the_outcome() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![None, outcome("closed", true)]);
+    assert_eq!(
+        sandbox
+            .run(&["--server", &server.url, "close-session", ID])
+            .ok(),
+        format!("closed {ID}\n")
+    );
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn an_opening_is_never_repeated() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![None, None]);
+    assert_eq!(
+        sandbox.run(&["--server", &server.url, "open-session"]).code,
+        9
+    );
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_close_that_does_not_finish_in_time_is_not_called_closed() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![outcome("closing", true), outcome("closing", true)]);
+    let ran = sandbox.run(&["--server", &server.url, "close-session", "--wait", "1s", ID]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (8, format!("closing {ID}\n").as_str())
+    );
+    assert!(
+        ran.stderr.contains("refused already") && ran.stderr.contains("1s"),
+        "{}",
+        ran.stderr
+    );
+    assert!(server.requests()[0].contains(r#""wait":1000"#));
+    let ran = sandbox.run(&["--server", &server.url, "close-session", "--no-wait", ID]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (0, format!("closing {ID}\n").as_str(), "")
+    );
+}
+
+#[test]
+fn a_list_that_breaks_off_says_so_and_stays_readable() {
+    let session = format!(
+        r#"{{"id":"{ID}","kind":"web","mode":"legacy","state":"active","user":null,"ip":null,"user_agent":null,"created_at":"2026-11-22T00:00:00Z","login_at":null,"last_request_at":"2026-11-22T00:00:00Z","expires_at":"2026-11-22T08:00:00Z","idle_ms":0,"seq":1}}"#
+    );
+    let page = format!(
+        r#"{{"schema":1,"items":[{session}],"total":2,"truncated":true,"next":1,"as_of":2}}"#
+    );
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![answer(200, &page), None, None, None]);
+    let ran = sandbox.run(&["--server", &server.url, "list", "-o", "json"]);
+    assert_eq!(ran.code, 5);
+    assert!(
+        ran.stderr.contains("the list broke off after 1 of 2"),
+        "{}",
+        ran.stderr
+    );
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&json["truncated"], &json["total"]),
+        (&true.into(), &2.into())
+    );
+    assert!(server.requests()[1].contains("after=1"));
+}
+
+#[test]
+fn another_programs_answers_are_not_taken_for_a_servers() {
+    let sandbox = Sandbox::new();
+    for body in ["<html>", "{}", r#"{"items":[]}"#] {
+        let server = FakeServer::answering(vec![answer(200, body)]);
+        let ran = sandbox.run(&["--server", &server.url, "list"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("not a sessionctl server's"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let server = FakeServer::answering(vec![answer(404, "<html>not here")]);
+    assert_eq!(
+        sandbox
+            .run(&["--server", &server.url, "close-session", ID])
+            .code,
+        1,
+        "not `not found`"
+    );
+    let server = FakeServer::answering(vec![answer(302, "")]);
+    assert_eq!(
+        sandbox.run(&["--server", &server.url, "list"]).code,
+        1,
+        "no redirect is followed"
+    );
+}

@@ -1,0 +1,313 @@
+//! The built binary, in a home of its own: no environment but what is given here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use sessionctl::session::SessionId;
+use tempfile::TempDir;
+
+/// A home, with the directories that `serve` and its clients find by themselves.
+pub(crate) struct Sandbox {
+    home: TempDir,
+    variables: BTreeMap<&'static str, PathBuf>,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let variables = BTreeMap::from([
+            ("HOME", home.path().to_owned()),
+            ("STATE_DIRECTORY", home.path().join("state")),
+            ("RUNTIME_DIRECTORY", home.path().join("run")),
+        ]);
+        Self { home, variables }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// A command that was not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap())
+    }
+
+    pub(crate) fn run_with_stdin(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        Ran::of(child.wait_with_output().unwrap())
+    }
+
+    /// A local session that nobody can use.
+    pub(crate) fn open_locally(&self, arguments: &[&str]) -> SessionId {
+        let data = self.data();
+        let ran = self.run(
+            &[
+                &["--local", data.to_str().unwrap(), "open-session"],
+                arguments,
+            ]
+            .concat(),
+        );
+        ran.ok().trim().parse().unwrap()
+    }
+
+    /// A server on a free port and the default socket.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command(&[&["serve", "--web", "127.0.0.1:0"], arguments].concat());
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut address = |name: &str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
+            line.trim()
+                .strip_prefix(name)
+                .unwrap_or_else(|| panic!("{name:?} in {line:?}; {}", log()))
+                .trim()
+                .to_owned()
+        };
+        let (web, admin) = (address("web "), address("admin "));
+        address("ready");
+        Server {
+            child,
+            web,
+            admin,
+            _stdout: stdout,
+        }
+    }
+}
+
+/// A running `sessionctl serve`; killed when it goes out of scope.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) web: String,
+    pub(crate) admin: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        send(signal, self.pid());
+    }
+
+    /// Waits for the end and answers the exit code; `None` after a signal.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// A client's request on the web listener, over a connection of its own: status, headers, body.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<(u16, String, String)> {
+        request(&self.web, "GET", path, headers, "")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request, written by hand; `None` if no whole answer came.
+pub(crate) fn request(
+    url: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Option<(u16, String, String)> {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8(answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, head.to_lowercase(), body.to_owned()))
+}
+
+pub(crate) fn send(signal: &str, pid: u32) {
+    let status = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// What a command printed, and its exit code.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The result of a command that must succeed.
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Everything, with UUIDs, instants, ports and the home replaced: for a snapshot.
+    pub(crate) fn redacted(&self, sandbox: &Sandbox) -> String {
+        let Self {
+            code,
+            stdout,
+            stderr,
+        } = self;
+        let text = format!("exit {code}\n-- stdout\n{stdout}-- stderr\n{stderr}");
+        redact(&text, sandbox.home.path())
+    }
+}
+
+/// Replaces what differs from run to run by its name, in the same width where a column depends on it.
+fn redact(text: &str, home: &Path) -> String {
+    let text = text.replace(home.to_str().unwrap(), "HOME");
+    let mut redacted = String::new();
+    let mut rest = text.as_str();
+    while let Some(c) = rest.chars().next() {
+        let taken = if is_pattern(rest, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx") {
+            redacted.push_str("UUIDUUID-UUID-UUID-UUID-UUIDUUIDUUID");
+            36
+        } else if is_pattern(rest, "dddd-dd-ddTdd:dd:dd.dddZ") {
+            redacted.push_str("YYYY-MM-DDTHH:MM:SS.mmmZ");
+            24
+        } else if is_pattern(rest, " ds ") || is_pattern(rest, " ds\n") {
+            redacted.push_str(" Ns");
+            3
+        } else {
+            redacted.push(c);
+            c.len_utf8()
+        };
+        rest = &rest[taken..];
+    }
+    redacted
+}
+
+fn is_pattern(text: &str, pattern: &str) -> bool {
+    text.len() >= pattern.len()
+        && text
+            .bytes()
+            .zip(pattern.bytes())
+            .all(|(byte, wanted)| match wanted {
+                b'x' => byte.is_ascii_hexdigit(),
+                b'd' => byte.is_ascii_digit(),
+                wanted => byte == wanted,
+            })
+}
+
+/// A server that is none: gives each connection the next of its answers, or breaks it off after the request.
+pub(crate) struct FakeServer {
+    pub(crate) url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeServer {
+    pub(crate) fn answering(answers: Vec<Option<String>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                seen.lock().unwrap().push(read_request(&mut stream));
+                if let Some(answer) = answer {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+        Self { url, requests }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(
+            reader.read_line(&mut head).unwrap() > 0,
+            "the request broke off"
+        );
+    }
+    let length = head
+        .to_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).unwrap();
+    head + &String::from_utf8(body).unwrap()
+}
+
+/// An answer for [`FakeServer`].
+pub(crate) fn answer(status: u16, body: &str) -> Option<String> {
+    let length = body.len();
+    Some(format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ))
+}

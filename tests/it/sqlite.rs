@@ -1,0 +1,274 @@
+//! What is particular to the store on disk: when things become visible, what a failure does, what the files hold.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use sessionctl::admin::{Admin as _, Ending};
+use sessionctl::error::Error;
+use sessionctl::options::Options;
+use sessionctl::session::State;
+use sessionctl::sessions::Sessions as _;
+use sessionctl::store::Store as _;
+use sessionctl::store::directory::{DataDir, DirectoryError};
+use sessionctl::store::sqlite::{OpenError, SqliteStore};
+use tokio::time::timeout;
+
+use crate::places::{OnDisk, Place, Work, browser, operator, roomy};
+
+/// Longer than any commit takes; only a call that must not answer waits for it.
+const A_WHILE: Duration = Duration::from_millis(150);
+
+fn database(place: &OnDisk) -> Connection {
+    Connection::open(place.registry().store().directory().database()).unwrap()
+}
+
+fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(DataDir::exclusive(path, false).unwrap(), Options::default())
+}
+
+/// DESIGN.md, 4: permissions are published after the sync.
+#[tokio::test]
+async fn an_open_is_neither_answered_nor_visible_before_its_commit() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let mut opening = tokio::spawn(async move { registry.enter(None, browser()).await });
+    assert!(
+        timeout(A_WHILE, &mut opening).await.is_err(),
+        "answered before the commit"
+    );
+    assert!(place.ids().await.is_empty());
+    disk.execute_batch("ROLLBACK").unwrap();
+    let entered = opening.await.unwrap().unwrap();
+    assert_eq!(place.ids().await, [entered.visit.id]);
+}
+
+/// DESIGN.md, 4: refusals are published before the sync, but not one answer about them is given before it.
+#[tokio::test]
+async fn a_begun_closing_refuses_at_once_and_answers_after_its_commit() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, token) = place.enter().await;
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let mut closing = tokio::spawn(async move { registry.close(id, operator()).await });
+    assert!(
+        timeout(A_WHILE, &mut closing).await.is_err(),
+        "answered before the commit"
+    );
+    assert!(
+        timeout(A_WHILE, place.registry().close(id, operator()))
+            .await
+            .is_err(),
+        "the second closer too"
+    );
+    assert!(
+        timeout(A_WHILE, place.is_live(&token)).await.is_err(),
+        "neither let in nor refused for good"
+    );
+    assert_eq!(place.admin().show(id).await.unwrap().state, State::Closing);
+    assert_eq!(
+        place.registry().finish_begun().await.unwrap(),
+        0,
+        "nothing is worked on before its begin is on disk"
+    );
+    disk.execute_batch("ROLLBACK").unwrap();
+    assert!(closing.await.unwrap().unwrap().initiated);
+    assert!(!place.is_live(&token).await);
+}
+
+/// S23: after a failed commit nothing is acknowledged and nobody is let in; a restart reads what is there.
+#[tokio::test]
+async fn a_failed_commit_stops_all_acknowledgements() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, token) = place.enter().await;
+    let (other, other_token) = place.enter().await;
+    place.registry().store().flush().await.unwrap();
+    let disk = database(&place);
+    disk.execute_batch("ALTER TABLE closings RENAME TO stolen")
+        .unwrap();
+    assert!(matches!(
+        place.admin().close(id, operator()).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.web().check(&token, true).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.web().check(&other_token, true).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.web().enter(None, browser()).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.admin().close(other, operator()).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.admin().list(Default::default()).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(
+        place.admin().ready().await,
+        Err(Error::Unavailable(_))
+    ));
+    disk.execute_batch("ALTER TABLE stolen RENAME TO closings")
+        .unwrap();
+    assert!(place.admin().ready().await.is_err(), "not by luck");
+    let place = crate::places::Durable::restart(place).await;
+    assert!(
+        place.is_live(&token).await && place.is_live(&other_token).await,
+        "the close was never acknowledged"
+    );
+    assert_eq!(
+        place.admin().close(id, operator()).await.unwrap().outcome,
+        Ending::Closing
+    );
+}
+
+/// S03: neither the store nor its log holds a token in any form but its hash.
+#[tokio::test]
+async fn s03_no_token_is_at_rest() {
+    let place = OnDisk::start(roomy(), Work::Regular).await;
+    let (id, token) = place.enter().await;
+    place.web().check(&token, true).await.unwrap();
+    place.registry().store().flush().await.unwrap();
+    let (_, kept) = place.enter().await;
+    place.close(id).await;
+    let directory = place.registry().store().directory().path().to_owned();
+    let everything: Vec<u8> = fs::read_dir(&directory)
+        .unwrap()
+        .flat_map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    let holds = |needle: &[u8]| {
+        everything
+            .windows(needle.len())
+            .any(|window| window == needle)
+    };
+    for token in [&token, &kept] {
+        let raw = base64_decode(token.expose());
+        let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(
+            holds(token.hash().as_bytes()),
+            "the search finds what is there"
+        );
+        assert!(!holds(token.expose().as_bytes()) && !holds(&raw) && !holds(hex.as_bytes()));
+    }
+}
+
+fn base64_decode(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .unwrap()
+}
+
+/// S46: whatever the umask is, and although the directory was there with a loose mode.
+#[tokio::test]
+async fn s46_the_directory_and_its_files_are_the_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let store = SqliteStore::open(
+        DataDir::exclusive(directory.path(), true).unwrap(),
+        Options::default(),
+    )
+    .unwrap();
+    store.health().await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(directory.path()), 0o700);
+    let files: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(
+        files.len() >= 3,
+        "the lock, the database, its log: {files:?}"
+    );
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_directory_with_other_things_in_it_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis.txt"), "years of work").unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(
+        DataDir::exclusive(directory.path(), true),
+        Err(DirectoryError::Foreign(_))
+    ));
+    let mode = fs::metadata(directory.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755, "and left as it is");
+}
+
+#[test]
+fn a_store_that_is_not_understood_is_refused_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(
+        SqliteStore::open(
+            DataDir::exclusive(directory.path(), true).unwrap(),
+            Options::default(),
+        )
+        .unwrap(),
+    );
+    let path = DataDir::shared(directory.path()).unwrap().database();
+    let database = || Connection::open(&path).unwrap();
+    database().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(
+        open(directory.path()),
+        Err(OpenError::NewerSchema { found: 99, .. })
+    ));
+    database().pragma_update(None, "user_version", 1).unwrap();
+    assert!(open(directory.path()).is_ok());
+    database().pragma_update(None, "application_id", 7).unwrap();
+    assert!(matches!(
+        open(directory.path()),
+        Err(OpenError::NotAStore(_))
+    ));
+    fs::write(
+        &path,
+        b"years of work in another format, long enough to have a header of its own".repeat(9),
+    )
+    .unwrap();
+    assert!(matches!(
+        open(directory.path()),
+        Err(OpenError::NotAStore(_))
+    ));
+}
+
+/// A row that says what no version says is damage, not a session without that property.
+#[tokio::test]
+async fn a_damaged_row_is_refused() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    place.enter().await;
+    let disk = database(&place);
+    disk.execute("UPDATE sessions SET kind = 'weird'", [])
+        .unwrap();
+    let directory = place.registry().store().directory().path().to_owned();
+    let kept = tempfile::tempdir().unwrap();
+    fs::copy(
+        directory.join("sessions.sqlite"),
+        kept.path().join("sessions.sqlite"),
+    )
+    .unwrap();
+    fs::copy(
+        directory.join("sessions.sqlite-wal"),
+        kept.path().join("sessions.sqlite-wal"),
+    )
+    .unwrap();
+    assert!(matches!(
+        SqliteStore::open(
+            DataDir::exclusive(kept.path(), true).unwrap(),
+            Options::default()
+        ),
+        Err(OpenError::Sqlite { .. })
+    ));
+}

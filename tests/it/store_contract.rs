@@ -1,0 +1,395 @@
+//! What every store must do, asked of each directly.
+
+use std::time::Duration;
+
+use sessionctl::admin::ListQuery;
+use sessionctl::clock::Timestamp;
+use sessionctl::options::Options;
+use sessionctl::session::{Cause, Kind, Mode, SessionId, State};
+use sessionctl::store::directory::DataDir;
+use sessionctl::store::memory::MemoryStore;
+use sessionctl::store::sqlite::SqliteStore;
+use sessionctl::store::{Applied, Change, End, Found, NewSession, Part, Store, Use};
+use sessionctl::token::{Token, TokenHash};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+macro_rules! for_every_store {
+    ($($rule:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(&super::MemoryStore::new(super::options())).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $rule() {
+                let (_directory, store) = super::on_disk();
+                super::$rule(&store).await;
+            })+
+        }
+    };
+}
+
+for_every_store! {
+    an_open_session_is_found_by_its_token_and_its_id,
+    an_unknown_token_finds_nobody,
+    a_request_moves_the_expiration_and_a_look_does_not,
+    time_never_runs_backwards_for_a_session,
+    begin_happens_once_and_ends_the_token,
+    no_change_brings_a_session_back,
+    only_what_was_begun_is_finished,
+    begun_closings_are_claimed_once_until_the_lease_ends,
+    inactive_ends_only_what_is_due,
+    due_sessions_are_offered_until_somebody_closes_them,
+    the_limit_counts_what_is_not_closing,
+    every_change_has_a_greater_number,
+}
+
+fn options() -> Options {
+    Options {
+        max_sessions: 4,
+        inactive_session_timeout: Duration::from_secs(60),
+        ..Options::default()
+    }
+}
+
+fn on_disk() -> (TempDir, SqliteStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(
+        DataDir::exclusive(directory.path(), true).unwrap(),
+        options(),
+    )
+    .unwrap();
+    (directory, store)
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + 1000 * second)
+}
+
+async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, TokenHash)> {
+    let new = NewSession {
+        id: SessionId::random(),
+        token_hash: Token::mint().unwrap().hash(),
+        kind: Kind::Web,
+        mode: Mode::Legacy,
+        user: Some("ana".into()),
+        ip: None,
+        user_agent: Some("agent".into()),
+    };
+    let (id, token_hash) = (new.id, new.token_hash);
+    match store.apply(Change::Open(new), now).await.unwrap() {
+        Applied::Opened(session) => {
+            assert_eq!(
+                (session.id, session.state, session.created_at),
+                (id, State::Active, now)
+            );
+            Some((id, token_hash))
+        }
+        Applied::Full => None,
+        applied @ Applied::Ended { .. } => panic!("{applied:?}"),
+    }
+}
+
+async fn open<S: Store>(store: &S, now: Timestamp) -> (SessionId, TokenHash) {
+    try_open(store, now).await.expect("room")
+}
+
+fn end(id: SessionId, cause: Cause) -> End {
+    End {
+        id,
+        cause,
+        reason: Some("why".into()),
+        actor: "uid:0".into(),
+        request_id: Some(Uuid::new_v4()),
+    }
+}
+
+async fn apply<S: Store>(store: &S, change: Change, now: Timestamp) -> (Found, Part) {
+    match store.apply(change, now).await.unwrap() {
+        Applied::Ended { found, part } => (found, part),
+        applied => panic!("{applied:?}"),
+    }
+}
+
+async fn is_live<S: Store>(store: &S, token: &TokenHash, now: Timestamp) -> bool {
+    store.visit(token, Use::Look, now).await.unwrap().is_some()
+}
+
+async fn an_open_session_is_found_by_its_token_and_its_id<S: Store>(store: &S) {
+    let (id, token) = open(store, second(0)).await;
+    let visit = store
+        .visit(&token, Use::Look, second(1))
+        .await
+        .unwrap()
+        .expect("a live session");
+    assert_eq!(
+        (visit.id, visit.user.as_deref(), visit.expires_at),
+        (id, Some("ana"), second(60))
+    );
+    let Found::Open(session, None) = store.find(id, second(1)).await.unwrap() else {
+        panic!("it is open")
+    };
+    assert_eq!((session.login_at, session.idle_ms), (Some(second(0)), 1000));
+    let page = store.page(ListQuery::default(), second(1)).await.unwrap();
+    assert_eq!(
+        (page.items, page.total, page.next),
+        (vec![session], 1, None)
+    );
+}
+
+async fn an_unknown_token_finds_nobody<S: Store>(store: &S) {
+    open(store, second(0)).await;
+    assert!(!is_live(store, &Token::mint().unwrap().hash(), second(0)).await);
+    assert_eq!(
+        store.find(SessionId::random(), second(0)).await.unwrap(),
+        Found::Unknown
+    );
+}
+
+async fn a_request_moves_the_expiration_and_a_look_does_not<S: Store>(store: &S) {
+    let (_, token) = open(store, second(0)).await;
+    assert!(
+        store
+            .visit(&token, Use::Request, second(30))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        store
+            .visit(&token, Use::Look, second(89))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        store
+            .visit(&token, Use::Request, second(90))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .visit(&token, Use::Look, second(89))
+            .await
+            .unwrap()
+            .is_some(),
+        "a refused request moves nothing"
+    );
+}
+
+async fn time_never_runs_backwards_for_a_session<S: Store>(store: &S) {
+    let (_, token) = open(store, second(0)).await;
+    store.visit(&token, Use::Request, second(30)).await.unwrap();
+    let visit = store
+        .visit(&token, Use::Request, second(10))
+        .await
+        .unwrap()
+        .expect("a live session");
+    assert_eq!(visit.expires_at, second(90));
+}
+
+async fn begin_happens_once_and_ends_the_token<S: Store>(store: &S) {
+    let (id, token) = open(store, second(0)).await;
+    let first = end(id, Cause::Command);
+    let (found, part) = apply(store, Change::BeginClose(first.clone()), second(1)).await;
+    assert!(
+        matches!(found, Found::Open(session, Some(Cause::Command)) if session.state == State::Closing)
+    );
+    assert_eq!(part, Part::Began);
+    assert!(!is_live(store, &token, second(1)).await);
+    assert_eq!(
+        apply(store, Change::BeginClose(end(id, Cause::Logout)), second(1))
+            .await
+            .1,
+        Part::None
+    );
+    assert_eq!(
+        apply(store, Change::BeginClose(first), second(1)).await.1,
+        Part::Began,
+        "the same request again"
+    );
+}
+
+async fn no_change_brings_a_session_back<S: Store>(store: &S) {
+    let (closing, first) = open(store, second(0)).await;
+    let (dropped, second_token) = open(store, second(0)).await;
+    apply(
+        store,
+        Change::BeginClose(end(closing, Cause::Command)),
+        second(1),
+    )
+    .await;
+    apply(store, Change::Drop(end(dropped, Cause::Dropped)), second(1)).await;
+    for token in [&first, &second_token] {
+        assert!(
+            store
+                .visit(token, Use::Request, second(2))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    }
+    apply(store, Change::FinishClose(closing), second(3)).await;
+    for id in [closing, dropped] {
+        for change in [
+            Change::BeginClose(end(id, Cause::Command)),
+            Change::FinishClose(id),
+            Change::Drop(end(id, Cause::Dropped)),
+        ] {
+            let (found, part) = apply(store, change, second(4)).await;
+            assert!(matches!(found, Found::Closed(_)) && part == Part::None);
+        }
+    }
+    assert_eq!(
+        store
+            .page(ListQuery::default(), second(4))
+            .await
+            .unwrap()
+            .total,
+        0
+    );
+}
+
+async fn only_what_was_begun_is_finished<S: Store>(store: &S) {
+    let (id, token) = open(store, second(0)).await;
+    apply(store, Change::FinishClose(id), second(1)).await;
+    assert!(is_live(store, &token, second(1)).await);
+    apply(
+        store,
+        Change::BeginClose(end(id, Cause::Command)),
+        second(2),
+    )
+    .await;
+    let (found, _) = apply(store, Change::FinishClose(id), second(3)).await;
+    let Found::Closed(closed) = found else {
+        panic!("it is closed")
+    };
+    assert_eq!(
+        (closed.cause, closed.closed_at, closed.expires_at),
+        (Cause::Command, second(3), Timestamp::EPOCH)
+    );
+}
+
+async fn begun_closings_are_claimed_once_until_the_lease_ends<S: Store>(store: &S) {
+    let (first, _) = open(store, second(0)).await;
+    let (other, _) = open(store, second(0)).await;
+    assert!(
+        store
+            .claim(second(0), second(9), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    apply(
+        store,
+        Change::BeginClose(end(first, Cause::Command)),
+        second(1),
+    )
+    .await;
+    apply(
+        store,
+        Change::BeginClose(end(other, Cause::Command)),
+        second(1),
+    )
+    .await;
+    assert_eq!(
+        store.claim(second(1), second(10), 1).await.unwrap(),
+        [first]
+    );
+    assert_eq!(
+        store.claim(second(1), second(10), 10).await.unwrap(),
+        [other]
+    );
+    assert!(
+        store
+            .claim(second(9), second(20), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    apply(store, Change::FinishClose(other), second(9)).await;
+    assert_eq!(
+        store.claim(second(10), second(20), 10).await.unwrap(),
+        [first],
+        "its worker died"
+    );
+}
+
+async fn inactive_ends_only_what_is_due<S: Store>(store: &S) {
+    let (id, token) = open(store, second(0)).await;
+    let inactive = Change::BeginClose(end(id, Cause::Inactive));
+    assert_eq!(
+        apply(store, inactive.clone(), second(59)).await.1,
+        Part::None
+    );
+    assert!(is_live(store, &token, second(59)).await);
+    assert_eq!(apply(store, inactive, second(60)).await.1, Part::Began);
+}
+
+async fn due_sessions_are_offered_until_somebody_closes_them<S: Store>(store: &S) {
+    let (idle, _) = open(store, second(0)).await;
+    let (busy, token) = open(store, second(0)).await;
+    store.visit(&token, Use::Request, second(30)).await.unwrap();
+    assert!(store.due(second(59), 10).await.unwrap().is_empty());
+    assert_eq!(store.due(second(60), 10).await.unwrap(), [idle]);
+    let again = store.due(second(70), 10).await.unwrap();
+    assert_eq!(again, [idle], "nobody closed it");
+    apply(
+        store,
+        Change::BeginClose(end(idle, Cause::Inactive)),
+        second(70),
+    )
+    .await;
+    assert_eq!(store.due(second(90), 10).await.unwrap(), [busy]);
+}
+
+async fn the_limit_counts_what_is_not_closing<S: Store>(store: &S) {
+    let mut opened = Vec::new();
+    for _ in 0..4 {
+        opened.push(open(store, second(0)).await.0);
+    }
+    assert!(try_open(store, second(0)).await.is_none());
+    apply(
+        store,
+        Change::BeginClose(end(opened[0], Cause::Command)),
+        second(0),
+    )
+    .await;
+    open(store, second(0)).await;
+    assert!(try_open(store, second(0)).await.is_none());
+    apply(store, Change::FinishClose(opened[0]), second(0)).await;
+    assert!(
+        try_open(store, second(0)).await.is_none(),
+        "a place is given once"
+    );
+    apply(
+        store,
+        Change::Drop(end(opened[1], Cause::Dropped)),
+        second(0),
+    )
+    .await;
+    open(store, second(0)).await;
+    assert!(try_open(store, second(0)).await.is_none());
+}
+
+async fn every_change_has_a_greater_number<S: Store>(store: &S) {
+    let none = ListQuery {
+        limit: Some(0),
+        ..ListQuery::default()
+    };
+    let (id, _) = open(store, second(0)).await;
+    let mut numbers = vec![store.page(none, second(0)).await.unwrap().as_of];
+    for change in [
+        Change::BeginClose(end(id, Cause::Command)),
+        Change::FinishClose(id),
+    ] {
+        apply(store, change, second(0)).await;
+        numbers.push(store.page(none, second(0)).await.unwrap().as_of);
+    }
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
