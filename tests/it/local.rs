@@ -283,6 +283,7 @@ fn local_commands_take_turns() {
         sandbox
             .command(&["--local", data.to_str().unwrap(), "open-session"])
             .stdout(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap()
     };

@@ -1,6 +1,11 @@
 //! The integration tests: one binary, so that they link once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines
+)]
 
 mod admin_contract;
 mod commands;
