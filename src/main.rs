@@ -12,7 +12,9 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let terminal_width = io::stdout().is_terminal().then(|| {
         let size = rustix::termios::tcgetwinsize(io::stdout());
-        size.map_or(80, |size| usize::from(size.ws_col)).max(40)
+        let columns = size.map_or(0, |size| usize::from(size.ws_col));
+        // Some terminals do not tell.
+        if columns == 0 { 80 } else { columns.max(40) }
     });
     ExitCode::from(cli::run(Host {
         args: std::env::args_os().collect(),

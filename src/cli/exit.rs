@@ -141,6 +141,11 @@ impl Failure {
         }
     }
 
+    /// The same failure with another code.
+    pub(super) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Says what to try: a command that can be pasted, where there is one.
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
@@ -258,7 +263,7 @@ fn advice_for_directory(error: &DirectoryError) -> Option<String> {
         }
         DirectoryError::NotOwner { owner, .. } => Some(format!("run the command as uid {owner}")),
         DirectoryError::InUse { holder, .. } => match &holder.admin {
-            Some(admin) => Some(format!("sessionctl --server {admin} COMMAND")),
+            Some(admin) => Some(format!("ask that server: sessionctl --server {admin} list")),
             None => Some("the same command again when that one has ended".into()),
         },
         DirectoryError::Io { .. } => None,

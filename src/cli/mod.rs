@@ -176,8 +176,11 @@ pub fn run(host: Host) -> u8 {
         stdin: host.stdin,
         clock: host.clock,
     };
-    let result = dispatch(cli, surroundings, &mut output)
-        .map_err(|error| with_online_command(error, &host.args));
+    let is_server = matches!(cli.command, Command::Serve(_));
+    let result = dispatch(cli, surroundings, &mut output).map_err(|error| match is_server {
+        true => error,
+        false => with_online_command(error, &host.args),
+    });
     let flushed = output.flush().context("cannot write to stdout");
     let exit = match (result, flushed) {
         (Ok(exit), Ok(())) => exit,

@@ -100,12 +100,15 @@ pub(super) async fn run(
 
 /// What keeps `serve` from starting is a matter of its configuration; a directory in use is not.
 fn as_config(error: anyhow::Error) -> anyhow::Error {
-    if error.is::<Failure>() || exit_of(&error) == Exit::Refused {
+    if exit_of(&error) == Exit::Refused {
         return error;
     }
-    Failure::new(Exit::Config, "the server cannot start")
-        .caused_by(error)
-        .into()
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure.with_exit(Exit::Config).into(),
+        Err(error) => Failure::new(Exit::Config, "the server cannot start")
+            .caused_by(error)
+            .into(),
+    }
 }
 
 /// A server that is bound and about to run.

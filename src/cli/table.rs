@@ -133,7 +133,7 @@ impl SessionTable {
             .widths
             .get_or_insert_with(|| fit(&rows, self.terminal_width));
         let is_terminal = self.terminal_width.is_some();
-        aligned(rows.iter().map(|row| {
+        let text = aligned(rows.iter().map(|row| {
             row.iter()
                 .zip(&COLUMNS)
                 .zip(widths)
@@ -141,7 +141,15 @@ impl SessionTable {
                     Some(_) if is_terminal => padded(&shorten(cell, width), width),
                     _ => padded(cell, width),
                 })
-        }))
+        }));
+        // What still does not fit is cut at the edge: a row that wraps is no row. The UUID comes first and stays whole.
+        match self.terminal_width {
+            Some(width) => text
+                .lines()
+                .map(|line| shorten(line, width) + "\n")
+                .collect(),
+            None => text,
+        }
     }
 }
 

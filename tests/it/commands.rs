@@ -449,14 +449,14 @@ fn serve_refuses_what_it_cannot_be() {
             ran.stderr
         );
     }
-    let arguments = [
-        "serve",
-        "--admin",
-        "127.0.0.1:0",
-        "--admin-token-file",
-        loose.to_str().unwrap(),
-    ];
-    assert!(sandbox.run(&arguments).stderr.contains("chmod 600"));
+    let mut arguments = vec!["serve", "--web", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    arguments.extend(["--admin-token-file", loose.to_str().unwrap()]);
+    let ran = sandbox.run(&arguments);
+    assert!(
+        ran.code == 78 && ran.stderr.contains("chmod 600"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(
         sandbox
             .run(&["serve", "--inactive-session-timeout", "-1"])
