@@ -87,11 +87,12 @@ impl Operation for Open {
         // Made before the session: a jar that cannot be written must not leave a session behind that nobody can use.
         let jar = self
             .cookie_jar
-            .map(|path| Ok::<_, anyhow::Error>((new_jar(&path)?, path)))
+            .as_deref()
+            .map(CookieJar::prepare)
             .transpose()?;
         let opened = admin.open(self.request).await?;
-        if let Some((jar, path)) = jar {
-            fill(jar, &path, &self.cookie_host, &opened)?;
+        if let Some(jar) = jar {
+            jar.fill(&self.cookie_host, &opened)?;
         }
         let session = opened.session;
         match output.format {
@@ -107,30 +108,44 @@ impl Operation for Open {
 }
 
 /// A file beside the jar that only its owner can read; it takes the jar's name when it is whole.
-fn new_jar(path: &Path) -> Result<NamedTempFile> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    NamedTempFile::new_in(directory)
-        .with_context(|| format!("cannot write the cookie jar {}", path.display()))
+struct CookieJar {
+    file: NamedTempFile,
+    path: PathBuf,
 }
 
-fn fill(mut jar: NamedTempFile, path: &Path, host: &str, opened: &Opened) -> Result<()> {
-    let name = &opened.cookie_name;
-    let secure = if name.starts_with("__Host-") {
-        "TRUE"
-    } else {
-        "FALSE"
-    };
-    let expires = opened.session.expires_at.as_millis() / 1000;
-    let token = opened.token.expose();
-    let line = format!("#HttpOnly_{host}\tFALSE\t/\t{secure}\t{expires}\t{name}\t{token}\n");
-    let written = jar
-        .write_all(b"# Netscape HTTP Cookie File\n")
-        .and_then(|()| jar.write_all(line.as_bytes()));
-    written.with_context(|| format!("cannot write the cookie jar {}", path.display()))?;
-    jar.persist(path)
-        .with_context(|| format!("cannot write the cookie jar {}", path.display()))?;
-    Ok(())
+impl CookieJar {
+    fn prepare(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let path = match path.metadata() {
+            // Under the name that a link leads to: what is replaced is the file, not the link.
+            Ok(metadata) if metadata.is_file() => path.canonicalize().unwrap_or(path.into()),
+            Ok(_) => {
+                let text = format!("{shown} is not a file; a cookie jar would take its place");
+                return Err(Failure::new(Exit::Usage, text).into());
+            }
+            Err(_) => path.into(),
+        };
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
+        let file = file.with_context(|| format!("cannot write the cookie jar {shown}"))?;
+        Ok(Self { file, path })
+    }
+
+    fn fill(mut self, host: &str, opened: &Opened) -> Result<()> {
+        let name = &opened.cookie_name;
+        let is_secure = name.starts_with("__Host-");
+        let secure = if is_secure { "TRUE" } else { "FALSE" };
+        let expires = opened.session.expires_at.as_millis() / 1000;
+        let token = opened.token.expose();
+        let line = format!("#HttpOnly_{host}\tFALSE\t/\t{secure}\t{expires}\t{name}\t{token}\n");
+        let failed = || format!("cannot write the cookie jar {}", self.path.display());
+        let written = self
+            .file
+            .write_all(format!("# Netscape HTTP Cookie File\n{line}").as_bytes());
+        written.with_context(failed)?;
+        self.file.persist(&self.path).with_context(failed)?;
+        Ok(())
+    }
 }

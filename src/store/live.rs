@@ -5,19 +5,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use slab::Slab;
 use uuid::Uuid;
 
+use super::record::{Begin, Record, Row, Tombstone};
 use super::{Applied, Change, End, Found, NewSession, Part, Use};
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
 use crate::options::{HARD_SESSION_LIMIT, Options};
-use crate::session::{Cause, ClosedSession, Kind, Mode, Seq, Session, SessionId, State};
+use crate::session::{Cause, Seq, Session, SessionId, State};
 use crate::sessions::Visit;
 use crate::token::TokenHash;
 
@@ -60,65 +60,6 @@ enum Phase {
     Closing(Begin),
     /// Finished or dropped, not durable.
     Ended(Tombstone),
-}
-
-/// What never changes about a session.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) seq: Seq,
-    pub(super) id: SessionId,
-    pub(super) token_hash: TokenHash,
-    pub(super) kind: Kind,
-    pub(super) mode: Mode,
-    pub(super) user: Option<Arc<str>>,
-    pub(super) ip: Option<IpAddr>,
-    pub(super) user_agent: Option<Box<str>>,
-    pub(super) created_at: Timestamp,
-    pub(super) login_at: Option<Timestamp>,
-}
-
-/// The begin of a closing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begin {
-    pub(super) seq: Seq,
-    pub(super) cause: Cause,
-    pub(super) request_id: Option<Uuid>,
-}
-
-/// What is remembered of a closed session.
-#[derive(Clone, Debug)]
-pub(super) struct Tombstone {
-    pub(super) seq: Seq,
-    pub(super) cause: Cause,
-    pub(super) closed_at: Timestamp,
-    pub(super) user: Option<Arc<str>>,
-    /// The requests that began the closing and that cut it short.
-    pub(super) request_ids: [Option<Uuid>; 2],
-}
-
-/// What a change must leave on disk.
-#[derive(Clone, Debug)]
-pub(super) enum Row {
-    Opened(Record),
-    Begun {
-        begin: Seq,
-        record: Record,
-        end: End,
-        at: Timestamp,
-    },
-    Finished {
-        id: SessionId,
-        session: Seq,
-        begin: Seq,
-        tombstone: Tombstone,
-    },
-    /// `begin` is that of the closing which the drop cut short, if one was under way.
-    Dropped {
-        begin: Option<Seq>,
-        record: Record,
-        end: End,
-        tombstone: Tombstone,
-    },
 }
 
 /// A decided change: what to write, and what to answer once everything up to `durable` is on disk.
@@ -612,51 +553,9 @@ impl LiveSet {
     }
 }
 
-impl Row {
-    /// The number of the change; rows are committed and published in this order.
-    pub(super) fn seq(&self) -> Seq {
-        match self {
-            Self::Opened(record) => record.seq,
-            Self::Begun { begin, .. } => *begin,
-            Self::Finished { tombstone, .. } | Self::Dropped { tombstone, .. } => tombstone.seq,
-        }
-    }
-}
-
 impl Entry {
     fn last_request_at(&self) -> Timestamp {
         Timestamp::from_millis(self.last_request_at.load(Ordering::Relaxed))
-    }
-}
-
-impl Begin {
-    fn part_of(&self, request_id: Option<Uuid>) -> Part {
-        if same(self.request_id, request_id) {
-            Part::Began
-        } else {
-            Part::None
-        }
-    }
-}
-
-impl Tombstone {
-    /// The part that an earlier try of the same call had (C15).
-    fn part_of(&self, request_id: Option<Uuid>) -> Part {
-        match self.request_ids {
-            [begun, _] if same(begun, request_id) => Part::Began,
-            [_, cut_short] if same(cut_short, request_id) => Part::CutShort,
-            _ => Part::None,
-        }
-    }
-
-    fn session(&self, id: SessionId) -> ClosedSession {
-        ClosedSession {
-            id,
-            user: self.user.as_deref().map(str::to_owned),
-            cause: self.cause,
-            closed_at: self.closed_at,
-            expires_at: Timestamp::EPOCH,
-        }
     }
 }
 
@@ -672,9 +571,4 @@ impl Prepared {
             answer: Answer::Ended { id, part },
         }
     }
-}
-
-/// Whether a call carries the request id that was kept; calls without one are never the same.
-fn same(kept: Option<Uuid>, given: Option<Uuid>) -> bool {
-    kept.is_some() && kept == given
 }

@@ -4,6 +4,7 @@
 pub mod directory;
 mod live;
 pub mod memory;
+mod record;
 pub mod sqlite;
 
 use std::future::Future;

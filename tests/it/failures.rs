@@ -1,6 +1,9 @@
 //! Servers that break off, answer nonsense or never finish: the command line says which, and what may have happened.
 
-use crate::sandbox::{FakeServer, Sandbox, answer};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::sandbox::{FakeServer, Sandbox, answer, send};
 
 const ID: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
 
@@ -138,4 +141,27 @@ fn another_programs_answers_are_not_taken_for_a_servers() {
         1,
         "no redirect is followed"
     );
+}
+
+/// Ctrl-C in the middle of a close: the first waits for the answer, the second leaves and says what is not known.
+#[test]
+fn a_stopped_command_says_what_it_did() {
+    let sandbox = Sandbox::new();
+    let other = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e12";
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let server = FakeServer::silent();
+        let mut command = sandbox.command(&["--server", &server.url, "close-session", ID, other]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut line = || stderr.next().unwrap().unwrap();
+        server.wait_for_a_request();
+        send(signal, child.id());
+        let stopping = format!("stopping: waiting for {ID}; once more to leave it");
+        assert_eq!(line(), stopping);
+        send(signal, child.id());
+        let show = format!("sessionctl --server {} show {ID}", server.url);
+        assert_eq!(line(), format!("unknown {ID}; {show} tells"));
+        assert_eq!(line(), "closed 0, failed 0, unknown 1, not attempted 1");
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
 }

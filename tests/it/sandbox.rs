@@ -281,6 +281,32 @@ impl FakeServer {
         Self { url, requests }
     }
 
+    /// Takes one request and never answers.
+    pub(crate) fn silent() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = read_request(&mut stream);
+            seen.lock().unwrap().push(request);
+            // Until the client goes.
+            let _ = stream.read(&mut [0]);
+        });
+        Self { url, requests }
+    }
+
+    pub(crate) fn wait_for_a_request(&self) {
+        for _ in 0..1_000 {
+            if !self.requests().is_empty() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("no request came");
+    }
+
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
-use super::live::{LiveSet, Prepared, Row, Visited};
+use super::live::{LiveSet, Prepared, Visited};
 use super::memory::SharedLive;
+use super::record::Row;
 use super::{Applied, Change, Error, Found, Store, Use};
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::session::{Cause, Kind, Mode, Seq, SessionId};
 use crate::store::End;
-use crate::store::live::{Begin, Record, Row, Tombstone};
+use crate::store::record::{Begin, Record, Row, Tombstone};
 use crate::token::TokenHash;
 
 type Result<T> = rusqlite::Result<T>;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::rows;
 use super::{Progress, Shared};
 use crate::session::Seq;
-use crate::store::live::Row;
+use crate::store::record::Row;
 
 /// Rows of ended sessions that are removed in one transaction.
 const REMOVAL_BATCH: usize = 10_000;

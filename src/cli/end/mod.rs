@@ -1,0 +1,175 @@
+//! `sessionctl close-session` and `drop-session`: one target after the other, each reported, none lost on the way.
+
+mod report;
+mod targets;
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use uuid::Uuid;
+
+use self::report::{Onward, Report, Verb};
+use self::targets::Targets;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::signals::Signals;
+use super::target::{Access, Context, Operation};
+use crate::admin::{Admin, EndRequest, Reason};
+use crate::session::SessionId;
+use crate::session::SessionIdError;
+use crate::wire::LONGEST_WAIT;
+
+#[derive(Debug, Args)]
+pub(super) struct CloseArguments {
+    #[command(flatten)]
+    common: Arguments,
+    /// Wait this long for a session to be closed; its cookie is refused from the start
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    /// Return as soon as the cookie is refused
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The sessions, in any spelling of a UUID; `-` reads one per line from stdin
+    #[arg(value_name = "UUID", required = true)]
+    uuids: Vec<String>,
+    /// Why, for the record: at most 256 characters
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Fail with exit code 3 if a session does not exist
+    #[arg(long)]
+    must_exist: bool,
+}
+
+pub(super) struct EndSessions {
+    verb: Verb,
+    arguments: Arguments,
+    wait: Duration,
+    stdin: Box<dyn BufRead + Send>,
+    named: Vec<SessionId>,
+    reason: Option<Reason>,
+}
+
+impl EndSessions {
+    pub(super) fn closing(arguments: CloseArguments, stdin: Box<dyn BufRead + Send>) -> Self {
+        let CloseArguments {
+            common,
+            wait,
+            no_wait,
+        } = arguments;
+        let wait = if no_wait { Duration::ZERO } else { wait };
+        Self {
+            verb: Verb::Close,
+            arguments: common,
+            wait,
+            stdin,
+            named: Vec::new(),
+            reason: None,
+        }
+    }
+
+    pub(super) fn dropping(arguments: Arguments, stdin: Box<dyn BufRead + Send>) -> Self {
+        let (named, wait) = (Vec::new(), Duration::ZERO);
+        Self {
+            verb: Verb::Drop,
+            arguments,
+            wait,
+            stdin,
+            named,
+            reason: None,
+        }
+    }
+
+    fn reads_stdin(&self) -> bool {
+        self.arguments.uuids.iter().any(|uuid| uuid == "-")
+    }
+}
+
+impl Operation for EndSessions {
+    const ACCESS: Access = Access::Change;
+
+    /// Every UUID that was named is read before the first session ends.
+    fn check(&mut self) -> Result<()> {
+        let named = self.arguments.uuids.iter().filter(|uuid| *uuid != "-");
+        self.named = named
+            .map(|uuid| uuid.parse())
+            .collect::<Result<_, SessionIdError>>()?;
+        if self.reads_stdin() && !self.named.is_empty() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "`-` reads all UUIDs from stdin; name none beside it",
+            )
+            .into());
+        }
+        let reason = self
+            .arguments
+            .reason
+            .take()
+            .map(Reason::try_from)
+            .transpose();
+        self.reason = reason.map_err(|text| Failure::new(Exit::Usage, text))?;
+        if self.wait > LONGEST_WAIT {
+            return Err(Failure::new(Exit::Usage, "--wait is at most 10m").into());
+        }
+        Ok(())
+    }
+
+    async fn run<A: Admin>(
+        self,
+        admin: &A,
+        output: &mut Output,
+        context: &Context,
+    ) -> Result<Exit> {
+        let request = EndRequest {
+            reason: self.reason.clone(),
+            wait: self.wait,
+            must_exist: self.arguments.must_exist,
+            // The same for all targets and all tries: it is kept with each closing.
+            request_id: Some(Uuid::new_v4()),
+            actor: context.actor.clone(),
+        };
+        let mut signals = Signals::catch()?;
+        let mut report = Report::new(
+            self.verb,
+            request.wait,
+            format!("{} {}", context.flag, context.name),
+        );
+        let mut targets = if self.reads_stdin() {
+            Targets::lines_of(self.stdin)
+        } else {
+            Targets::named(self.named)
+        };
+        report.begin(output)?;
+        loop {
+            let target = tokio::select! {
+                biased;
+                signal = signals.next() => { report.stopped = Some(signal); break }
+                target = targets.next() => target,
+            };
+            let Some(target) = target else { break };
+            let id = match target {
+                Ok(id) => id,
+                Err(error) => {
+                    report.malformed(output, &error);
+                    continue;
+                }
+            };
+            let Some(result) = report
+                .attempt(admin, id, &request, &mut signals, output)
+                .await
+            else {
+                break;
+            };
+            if report.record(output, id, result)? == Onward::Stop || report.stopped.is_some() {
+                break;
+            }
+        }
+        report.not_attempted = targets.left();
+        report.end(output)
+    }
+}

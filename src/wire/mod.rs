@@ -1,0 +1,231 @@
+//! Both halves of the wire: paths, bodies, problem types (RFC 9457), and the status of every error, in both directions.
+//! Neither the client nor the server writes a path or a status of its own.
+
+mod problem;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::admin::{Actor, EndRequest, Ending, Opened, Outcome, Page, Reason};
+use crate::clock::Timestamp;
+use crate::session::{Seq, Session, SessionId};
+use crate::token::Token;
+
+pub use self::problem::{ClosedFields, Fault, Problem};
+
+/// The version of every JSON document; changes only when a name changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// The media type of a problem (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The media type of everything else.
+pub const JSON: &str = "application/json";
+
+/// Bytes that a request's body may have.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Routes of the admin API; `{id}` is a session id.
+pub mod path {
+    use super::SessionId;
+
+    /// List, open.
+    pub const SESSIONS: &str = "/v1/sessions";
+    /// Show; `DELETE` closes.
+    pub const SESSION: &str = "/v1/sessions/{id}";
+    /// Close.
+    pub const CLOSE: &str = "/v1/sessions/{id}/close";
+    /// Drop.
+    pub const DROP: &str = "/v1/sessions/{id}/drop";
+    /// Whether the process runs.
+    pub const HEALTH: &str = "/healthz";
+    /// Whether changes are acknowledged.
+    pub const READY: &str = "/readyz";
+
+    /// One of the routes above, for one session.
+    pub fn of(route: &str, id: SessionId) -> String {
+        route.replace("{id}", &id.to_string())
+    }
+}
+
+/// The body of a close or a drop.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndBody {
+    /// Why, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Milliseconds to wait for the end; at most [`LONGEST_WAIT`].
+    #[serde(default)]
+    pub wait: u64,
+    /// Whether an unknown id is an error.
+    #[serde(default)]
+    pub must_exist: bool,
+    /// Recognises a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Uuid>,
+}
+
+/// The longest that a server lets a request wait.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+impl EndBody {
+    /// What a client sends.
+    pub fn of(request: &EndRequest) -> Self {
+        Self {
+            reason: request.reason.clone(),
+            wait: u64::try_from(request.wait.as_millis()).unwrap_or(u64::MAX),
+            must_exist: request.must_exist,
+            request_id: request.request_id,
+        }
+    }
+
+    /// What a server makes of it, for the caller whom it authenticated.
+    pub fn by(self, actor: Actor) -> EndRequest {
+        EndRequest {
+            reason: self.reason,
+            wait: Duration::from_millis(self.wait).min(LONGEST_WAIT),
+            must_exist: self.must_exist,
+            request_id: self.request_id,
+            actor,
+        }
+    }
+}
+
+/// A list of sessions, from the API and from `-o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ListBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The sessions.
+    pub items: Vec<Session>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Whether some are missing here.
+    pub truncated: bool,
+    /// Where the next page starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Seq>,
+    /// The last change that the list knows of.
+    pub as_of: Seq,
+}
+
+impl From<Page> for ListBody {
+    fn from(page: Page) -> Self {
+        let Page {
+            items,
+            total,
+            next,
+            as_of,
+        } = page;
+        Self {
+            schema: SCHEMA,
+            items,
+            total,
+            truncated: next.is_some(),
+            next,
+            as_of,
+        }
+    }
+}
+
+impl From<ListBody> for Page {
+    fn from(body: ListBody) -> Self {
+        let ListBody {
+            items,
+            total,
+            next,
+            as_of,
+            ..
+        } = body;
+        Self {
+            items,
+            total,
+            next,
+            as_of,
+        }
+    }
+}
+
+/// One session, from the API and from `-o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SessionBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+}
+
+impl From<Session> for SessionBody {
+    fn from(session: Session) -> Self {
+        Self {
+            schema: SCHEMA,
+            session,
+        }
+    }
+}
+
+/// The answer to an opening: the one time that a token is told.
+#[derive(Serialize, Deserialize)]
+pub struct OpenedBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The session.
+    pub session: Session,
+    /// Its secret.
+    pub token: String,
+    /// The cookie that it belongs into.
+    pub cookie_name: String,
+}
+
+impl From<Opened> for OpenedBody {
+    fn from(opened: Opened) -> Self {
+        let Opened {
+            session,
+            token,
+            cookie_name,
+        } = opened;
+        Self {
+            schema: SCHEMA,
+            session,
+            token: token.expose().into(),
+            cookie_name,
+        }
+    }
+}
+
+impl OpenedBody {
+    /// What a client makes of it; `None` if the token has not the form of one.
+    pub fn opened(self) -> Option<Opened> {
+        let token = Token::parse(&self.token)?;
+        Some(Opened {
+            session: self.session,
+            token,
+            cookie_name: self.cookie_name,
+        })
+    }
+}
+
+/// What the web listener tells a client about its session.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VisitBody {
+    /// The session's handle.
+    pub id: SessionId,
+    /// Who is signed in.
+    pub user: Option<String>,
+    /// Where the session stands.
+    pub state: crate::session::State,
+    /// Until when, if no further request comes.
+    pub expires_at: Timestamp,
+}
+
+/// The status of an outcome.
+pub fn outcome_status(outcome: &Outcome) -> u16 {
+    match outcome.outcome {
+        Ending::Closing => 202,
+        Ending::Closed | Ending::AlreadyClosed | Ending::NotFound => 200,
+    }
+}
