@@ -4,6 +4,7 @@ mod count;
 mod demo;
 mod end;
 mod exit;
+mod generate;
 mod list;
 mod open;
 mod output;
@@ -159,6 +160,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Show what sessionctl does, on a server of its own
     Demo(demo::Arguments),
+    /// Write shell completions or man pages into a directory
+    Generate(generate::Arguments),
 }
 
 /// Runs the command line; answers the exit code.
@@ -218,6 +221,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
     match cli.command {
         Command::Serve(arguments) => asker.serve(arguments),
         Command::Demo(arguments) => asker.demo(arguments),
+        Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
         Command::Count(arguments) => asker.ask(count::Count(arguments)),

@@ -10,7 +10,7 @@ use sessionctl::token::Token;
 
 use crate::sandbox::{Ran, Sandbox, Server, request};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "list",
     "show",
     "count",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 9] = [
     "ping",
     "serve",
     "demo",
+    "generate",
 ];
 
 #[test]

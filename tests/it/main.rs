@@ -11,6 +11,7 @@ mod admin_contract;
 mod commands;
 mod crash;
 mod failures;
+mod generated;
 mod local;
 mod places;
 mod sandbox;

@@ -1,0 +1,238 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sessionctl_global_optspecs
+    string join \n server= local= token-file= o/output= q/quiet v/verbose h/help V/version
+end
+
+function __fish_sessionctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sessionctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sessionctl_using_subcommand
+    set -l cmd (__fish_sessionctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -s V -l version -d 'Print version'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "list" -d 'List the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "show" -d 'Show one session'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "count" -d 'Count the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "close-session" -d 'Close sessions by UUID'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "close" -d 'Close sessions by UUID'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "drop" -d 'End sessions at once, without what a closing would still do'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "open-session" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "open" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "serve" -d 'Run the session server'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "generate" -d 'Write shell completions or man pages into a directory'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l limit -d 'List at most this many, the oldest first' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l reason -d 'Why, for the record: at most 256 characters' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l no-wait -d 'Return as soon as the cookie is refused'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l reason -d 'Why, for the record: at most 256 characters' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l no-wait -d 'Return as soon as the cookie is refused'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l reason -d 'Why, for the record: at most 256 characters' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l reason -d 'Why, for the record: at most 256 characters' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l user -d 'Who is signed in; without it the session is a guest\'s' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l ip -d 'The client\'s address' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l user-agent -d 'What the client says it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l cookie-jar -d 'Write the session\'s cookie into this file, in the form that curl reads' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l cookie-host -d 'The host that the cookie in the jar is for' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l user -d 'Who is signed in; without it the session is a guest\'s' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l ip -d 'The client\'s address' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l user-agent -d 'What the client says it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cookie-jar -d 'Write the session\'s cookie into this file, in the form that curl reads' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cookie-host -d 'The host that the cookie in the jar is for' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l data -d 'Keep the data in this directory [default: /var/lib/sessionctl as root, else below XDG_STATE_HOME]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l web -d 'Serve web clients on this address; port 0 takes a free one' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin -d 'Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: a socket below /run or XDG_RUNTIME_DIR]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin-token-file -d 'The admin token\'s file; made, for its owner alone, if it is not there. Needed for an admin address with a port' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l max-sessions -d 'Hold at most this many sessions at once' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l inactive-session-timeout -d 'End a session after this long without a request: 15s, 30m, 8h, 2d' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l absolute-session-timeout -d 'End a session this long after it was opened, however busy it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l insecure-cookie -d 'Name the cookie 4DSID and let it travel over plain http, for a site without TLS in front'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l keep -d 'Leave the server up and say how to talk to it'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "list" -d 'List the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "show" -d 'Show one session'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "count" -d 'Count the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "close-session" -d 'Close sessions by UUID'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "open-session" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "serve" -d 'Run the session server'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "generate" -d 'Write shell completions or man pages into a directory'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
