@@ -227,6 +227,9 @@ impl OpenRequest {
         if user.is_empty() {
             return Err("a user name has at least one character".into());
         }
+        if user.trim() != user {
+            return Err("a user name does not begin or end with blanks".into());
+        }
         if user.chars().any(char::is_control) {
             return Err("a user name has no control characters".into());
         }

@@ -1,5 +1,7 @@
 //! `Admin` over HTTP: asks a running server, over its unix socket or a loopback port.
 
+use std::error::Error as StdError;
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error as ThisError;
 
 use crate::admin::{Admin, EndRequest, ListQuery, OpenRequest, Opened, Outcome, Page};
-use crate::error::Error;
+use crate::error::{Error, Source};
 use crate::session::{Session, SessionId};
 use crate::token::Token;
 use crate::wire::{EndBody, JSON, ListBody, OpenedBody, Problem, SessionBody, path};
@@ -196,7 +198,18 @@ impl Client {
             wait,
             effect,
         };
-        self.call(call).await.and_then(|bytes| self.read(&bytes))
+        // Something was done, but who knows what: an answer that cannot be read is none.
+        self.call(call).await.and_then(|bytes| {
+            self.read(&bytes)
+                .map_err(|error| self.unknown(error.into()))
+        })
+    }
+
+    fn unknown(&self, source: Source) -> Error {
+        Error::OutcomeUnknown {
+            server: self.server.clone(),
+            source,
+        }
     }
 
     async fn end(
@@ -226,7 +239,7 @@ impl Client {
         loop {
             let error = match self.send(&call).await {
                 Ok((status, bytes)) if (200..300).contains(&status) => return Ok(bytes),
-                Ok((status, bytes)) => return Err(self.refused(status, &bytes)),
+                Ok((status, bytes)) => return Err(self.refused(status, &bytes, call.effect)),
                 Err(error) => error,
             };
             failed += 1;
@@ -237,13 +250,23 @@ impl Client {
                 tokio::time::sleep(RETRY_PAUSE * failed + jitter()).await;
                 continue;
             }
-            let (server, source) = (self.server.clone(), root_cause(&error).into());
-            return Err(match call.effect {
-                Effect::Repeatable | Effect::Once if may_have_arrived => {
-                    Error::OutcomeUnknown { server, source }
-                }
-                _ => Error::Unreachable { server, source },
-            });
+            return Err(self.failed(&error, may_have_arrived, call.effect));
+        }
+    }
+
+    fn failed(&self, error: &reqwest::Error, may_have_arrived: bool, effect: Effect) -> Error {
+        let (server, root) = (self.server.clone(), root_cause(error));
+        let is_denied = root
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let source = Source::from(root.to_string());
+        match effect {
+            _ if is_denied => Error::Forbidden(format!(
+                "not allowed to connect to {server}; its owner and root may"
+            )),
+            Effect::Repeatable | Effect::Once if may_have_arrived => self.unknown(source),
+            Effect::None if may_have_arrived => Error::NoAnswer { server, source },
+            _ => Error::Unreachable { server, source },
         }
     }
 
@@ -264,9 +287,13 @@ impl Client {
         Ok((status, response.bytes().await?.into()))
     }
 
-    fn refused(&self, status: u16, bytes: &[u8]) -> Error {
+    fn refused(&self, status: u16, bytes: &[u8], effect: Effect) -> Error {
         match serde_json::from_slice::<Problem>(bytes) {
             Ok(problem) => problem.into_error(&self.server),
+            // Not the server's own words but a proxy's, say: the server may have acted before they were needed.
+            Err(_) if status >= 500 && !matches!(effect, Effect::None) => {
+                self.unknown(format!("status {status} without a reason").into())
+            }
             Err(_) => self.not_ours(format!("status {status} without a problem that it knows")),
         }
     }
@@ -329,12 +356,12 @@ impl Admin for Client {
 }
 
 /// What lies under an error: what is above it says only that a request failed.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut root: &dyn std::error::Error = error;
+fn root_cause(error: &reqwest::Error) -> &(dyn StdError + 'static) {
+    let mut root: &(dyn StdError + 'static) = error;
     while let Some(source) = root.source() {
         root = source;
     }
-    root.to_string()
+    root
 }
 
 /// Spreads the second tries of many clients; without random bytes they come together.

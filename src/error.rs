@@ -46,6 +46,11 @@ pub enum Error {
     /// The service cannot answer for what it knows; it has stopped acknowledging.
     #[error("the session store cannot be relied on")]
     Unavailable(#[source] Source),
+    /// The store failed while it wrote the change: whether it was made shows after a restart.
+    #[error(
+        "the store failed while it wrote the change; whether it was made shows after a restart"
+    )]
+    Unconfirmed(#[source] Source),
     /// The server could not be reached; nothing was asked of it.
     #[error("cannot reach the server at {server}")]
     Unreachable {
@@ -55,9 +60,18 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// The connection broke after the request was sent: it may have taken effect (exit code 9).
+    /// The server was reached and did not answer; nothing was to be changed.
+    #[error("no answer came from the server at {server}")]
+    NoAnswer {
+        /// Who was asked.
+        server: String,
+        /// How it stayed away.
+        #[source]
+        source: Source,
+    },
+    /// The request was sent and no answer came: it may have taken effect (exit code 9).
     #[error(
-        "the connection to {server} broke before the answer came; whether the request took effect is unknown"
+        "no answer came from the server at {server}; whether the request took effect is unknown"
     )]
     OutcomeUnknown {
         /// Where the request went.

@@ -73,6 +73,42 @@ impl Options {
         Ok(())
     }
 
+    /// Every option by its name, durations in milliseconds, switches as 0 and 1: the form that a store keeps.
+    pub fn as_numbers(&self) -> [(&'static str, i64); 4] {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        [
+            (
+                "max_sessions",
+                i64::try_from(self.max_sessions).unwrap_or(i64::MAX),
+            ),
+            (
+                "inactive_session_timeout",
+                millis(self.inactive_session_timeout),
+            ),
+            (
+                "absolute_session_timeout",
+                millis(self.absolute_session_timeout),
+            ),
+            ("secure_cookie", self.secure_cookie.into()),
+        ]
+    }
+
+    /// Takes one option back from that form; a name that this version does not know changes nothing.
+    pub fn set_number(&mut self, name: &str, value: i64) {
+        let positive = u64::try_from(value).unwrap_or_default();
+        match name {
+            "max_sessions" => self.max_sessions = usize::try_from(positive).unwrap_or(usize::MAX),
+            "inactive_session_timeout" => {
+                self.inactive_session_timeout = Duration::from_millis(positive)
+            }
+            "absolute_session_timeout" => {
+                self.absolute_session_timeout = Duration::from_millis(positive)
+            }
+            "secure_cookie" => self.secure_cookie = value != 0,
+            _ => {}
+        }
+    }
+
     /// When a session expires whose last request came at `last_request_at` and that was opened, or signed in, at `since` (C12).
     pub fn expires_at(&self, since: Timestamp, last_request_at: Timestamp) -> Timestamp {
         let idle = last_request_at.plus(self.inactive_session_timeout);
@@ -87,6 +123,21 @@ mod tests {
     #[test]
     fn defaults_are_in_range() {
         assert_eq!(Options::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn options_survive_being_kept() {
+        let options = Options {
+            max_sessions: 7,
+            inactive_session_timeout: Duration::from_millis(1_500),
+            absolute_session_timeout: Duration::from_secs(9),
+            secure_cookie: false,
+        };
+        let mut kept = Options::default();
+        for (name, value) in options.as_numbers() {
+            kept.set_number(name, value);
+        }
+        assert_eq!(kept, options);
     }
 
     #[test]

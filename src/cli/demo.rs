@@ -74,7 +74,7 @@ pub(super) async fn run(
         signals.next().await;
     }
     drop(stop);
-    server.await.context("the demo's server failed")?;
+    server.await.context("the demo's server failed")?.1?;
     exit
 }
 
@@ -213,7 +213,11 @@ impl Demo<'_> {
     fn explain(&self, output: &mut Output) -> Result<()> {
         output.line("\n# The server stays up until Ctrl-C. Talk to it from another terminal:")?;
         for (name, value) in self.environment() {
-            output.line(&format!("export {}={}", name.display(), value.display()))?;
+            output.line(&format!(
+                "export {}={}",
+                name.display(),
+                super::quoted(&value.to_string_lossy())
+            ))?;
         }
         output.line("sessionctl list")?;
         output.line(&format!("curl -b jar -c jar {}/session", self.web))?;

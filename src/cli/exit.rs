@@ -188,8 +188,8 @@ fn exit_of_session_error(error: &Error) -> Exit {
         Error::Invalid(_) => Exit::Usage,
         Error::Unauthenticated | Error::Forbidden(_) => Exit::Denied,
         Error::LimitReached { .. } | Error::Busy { .. } | Error::Unavailable(_) => Exit::Refused,
-        Error::Unreachable { .. } => Exit::Unreachable,
-        Error::OutcomeUnknown { .. } => Exit::Unknown,
+        Error::Unreachable { .. } | Error::NoAnswer { .. } => Exit::Unreachable,
+        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
         Error::Protocol { .. } | Error::Internal(_) => Exit::Failure,
     }
 }
@@ -240,8 +240,11 @@ fn advice_for_session_error(error: &Error) -> Option<String> {
         Error::Unreachable { .. } => {
             "start it with `sessionctl serve`, or name another with --server"
         }
-        Error::OutcomeUnknown { .. } => {
-            "sessionctl show UUID tells whether it took effect; closing again is safe"
+        Error::NoAnswer { .. } => {
+            "see whether the server hangs: it took the connection and stays silent"
+        }
+        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => {
+            "`sessionctl list` tells whether it took effect"
         }
         Error::Protocol { .. } => {
             "check that --server names the admin address of a sessionctl server"

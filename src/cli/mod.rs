@@ -16,6 +16,7 @@ mod table;
 mod target;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -185,11 +186,27 @@ pub fn run(host: Host) -> u8 {
         false => with_online_command(error, &host.args),
     });
     let flushed = output.flush().context("cannot write to stdout");
+    let told = |error: anyhow::Error, output: &mut Output| {
+        // Only writing to stdout fails without saying what it was about.
+        let is_bare = error
+            .chain()
+            .next()
+            .is_some_and(|error| error.is::<std::io::Error>());
+        let error = if is_bare {
+            error.context("cannot write to stdout")
+        } else {
+            error
+        };
+        output.tell_error(&error);
+        exit_of(&error)
+    };
     let exit = match (result, flushed) {
         (Ok(exit), Ok(())) => exit,
-        (Err(error), _) | (Ok(_), Err(error)) => {
-            output.tell_error(&error);
-            exit_of(&error)
+        (Err(error), _) | (Ok(Exit::Done), Err(error)) => told(error, &mut output),
+        // What was done, and what not, says more than that it could not be told.
+        (Ok(exit), Err(error)) => {
+            told(error, &mut output);
+            exit
         }
     };
     exit.code()
@@ -292,25 +309,28 @@ fn with_online_command(error: anyhow::Error, args: &[OsString]) -> anyhow::Error
     let Some(admin) = server_in_the_way(&error) else {
         return error;
     };
-    let mut command = format!("sessionctl --server {admin}");
+    let mut command = format!("sessionctl --server {}", quoted(admin));
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
         let arg = arg.to_string_lossy();
         match arg.strip_prefix("--local") {
             Some("") => drop(args.next()),
             Some(_) => {}
-            None if arg
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_./:=@".contains(c)) =>
-            {
-                command += &format!(" {arg}")
-            }
-            None => command += &format!(" '{}'", arg.replace('\'', r"'\''")),
+            None => command += &format!(" {}", quoted(&arg)),
         }
     }
     Failure::new(exit_of(&error), error.to_string())
         .advise(command)
         .into()
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
 /// Writes what clap has to say: help to stdout, the rest to stderr, and no secret that was pasted by mistake.

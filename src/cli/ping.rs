@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
 use super::target::{Access, Context, Operation};
-use crate::admin::Admin;
+use crate::admin::{Admin, ListQuery};
 use crate::error::Error;
 use crate::wire::SCHEMA;
 
@@ -33,6 +33,17 @@ impl Operation for Ping {
         let started = Instant::now();
         let answer = admin.ready().await;
         let latency = started.elapsed();
+        // Ready is what any server may call itself; only a session server's admin API has a list.
+        let answer = match answer {
+            Ok(()) => admin
+                .list(ListQuery {
+                    limit: Some(0),
+                    ..ListQuery::default()
+                })
+                .await
+                .map(drop),
+            error => error,
+        };
         match answer {
             Ok(()) => {}
             Err(error @ (Error::Unavailable(_) | Error::Busy { .. })) => {

@@ -1,10 +1,12 @@
 //! `sessionctl serve`: binds, says where, and runs until it is told to stop.
 
+use std::convert::Infallible;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+    PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,22 +15,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 use super::Environment;
-use super::exit::{Exit, Failure, exit_of};
+use super::exit::{Exit, Failure, advice, exit_of};
 use super::output::{Output, Stream};
 use super::signals::Signals;
 use super::target::{default_data_directory, default_socket, read_token};
 use crate::clock::Clock;
 use crate::cookie::CookiePolicy;
+use crate::error::Error;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::server::{self, AdminListener, Listeners};
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 use crate::token::{Token, TokenHash};
+
+/// Open files that web clients cannot take: for operators, the store, and the process itself.
+const RESERVED_FILES: usize = 160;
+
+/// Web connections at once, where the limit of open files allows them.
+const MOST_WEB_CONNECTIONS: usize = 4_096;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -87,15 +97,36 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit> {
     log_to_stderr(output);
+    let connections = raise_connection_limit();
     let mut signals = Signals::catch()?;
-    let running = start(arguments, environment, clock)
+    let mut running = start(arguments, environment, clock)
         .await
         .map_err(as_config)?;
+    running.listeners.web_connections = connections;
     // Whoever started the server may have closed stdout; that stops nothing.
     let _ = running.announce(output);
-    let signal = running.run(async move { signals.next().await }).await;
-    tracing::info!(?signal, "stopped; every session is kept");
+    let mut again = Signals::catch()?;
+    let (signal, stopped) = tokio::select! {
+        stopped = running.run(signals.next()) => stopped,
+        never = leave_at_the_second(&mut again) => match never {},
+    };
+    stopped.context("the last requests before the stop were not written")?;
+    let signal = if signal == Exit::Interrupted {
+        "SIGINT"
+    } else {
+        "SIGTERM or SIGHUP"
+    };
+    tracing::info!("stopped by {signal}; every session is kept");
     Ok(Exit::Done)
+}
+
+/// Ends the process at the second signal, in the middle of whatever hangs. Not by returning: whoever lets go of the store
+/// waits for its disk.
+async fn leave_at_the_second(signals: &mut Signals) -> Infallible {
+    signals.next().await;
+    signals.next().await;
+    tracing::error!("left at once; last requests may not be written, everything acknowledged is");
+    std::process::exit(Exit::Failure.code().into())
 }
 
 /// What keeps `serve` from starting is a matter of its configuration; a directory in use is not.
@@ -119,7 +150,32 @@ pub(super) struct Running {
     clock: Arc<dyn Clock>,
     pub(super) web: String,
     pub(super) admin: String,
-    socket: Option<PathBuf>,
+    socket: Option<SocketFile>,
+}
+
+/// The file of a unix socket; removed at the end if it is still the one that was made.
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let metadata = path.symlink_metadata()?;
+        Ok(Self {
+            path,
+            identity: (metadata.dev(), metadata.ino()),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = self.path.symlink_metadata();
+        if found.is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Arguments {
@@ -173,14 +229,18 @@ pub(super) async fn start(
         ),
     };
     let store = SqliteStore::open(DataDir::exclusive(&data, true)?, options.clone())?;
-    let web = bind(arguments.web).await?;
+    let web = bind(arguments.web, "--web").await?;
     let (admin, admin_url, socket) =
         bind_admin(admin_address, arguments.admin_token_file.as_deref()).await?;
     store.directory().announce(Some(admin_url.clone()))?;
     let web_url = format!("http://{}", web.local_addr()?);
     let cookie = CookiePolicy::of(&options);
-    let registry = Registry::new(store, Arc::clone(&clock), options);
-    let listeners = Listeners { web, admin };
+    let registry = Registry::new(store, Arc::clone(&clock));
+    let listeners = Listeners {
+        web,
+        admin,
+        web_connections: MOST_WEB_CONNECTIONS,
+    };
     Ok(Running {
         registry,
         listeners,
@@ -202,7 +262,7 @@ impl Running {
     }
 
     /// Serves until `stop` is ready and answers what it answered. First the requests end, then the registry's work.
-    pub(super) async fn run<T>(self, stop: impl Future<Output = T>) -> T {
+    pub(super) async fn run<T>(self, stop: impl Future<Output = T>) -> (T, Result<(), Error>) {
         let Self {
             registry,
             listeners,
@@ -226,31 +286,44 @@ impl Running {
             drop(served);
         };
         let working = registry.run(async { drop(finished.await) });
-        let (reason, (), ()) = tokio::join!(stop, serving, working);
-        if let Some(socket) = socket {
-            let _ = fs::remove_file(socket);
-        }
-        reason
+        let (reason, (), worked) = tokio::join!(stop, serving, working);
+        drop(socket);
+        (reason, worked)
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let failure = |error| {
+        let text = format!("cannot listen on {address}");
+        let free = SocketAddr::new(address.ip(), 0);
+        let failure = Failure::new(Exit::Config, text).caused_by(anyhow::Error::from(error));
+        failure.advise(format!(
+            "{flag} with another port; {flag} {free} takes a free one"
+        ))
+    };
+    bound.map_err(|error| failure(error).into())
 }
 
 async fn bind_admin(
     address: AdminAddress,
     token_file: Option<&Path>,
-) -> Result<(AdminListener, String, Option<PathBuf>)> {
+) -> Result<(AdminListener, String, Option<SocketFile>)> {
     match address {
+        AdminAddress::Unix(_) if token_file.is_some() => {
+            let text =
+                "--admin-token-file is for an admin address with a port; a socket needs no token";
+            Err(Failure::new(Exit::Config, text)
+                .advise("--admin 127.0.0.1:PORT, or no --admin-token-file")
+                .into())
+        }
         AdminAddress::Unix(path) => {
             let listener = bind_socket(&path)?;
+            let url = format!("unix:{}", path.display());
             Ok((
                 AdminListener::Unix(listener),
-                format!("unix:{}", path.display()),
-                Some(path),
+                url,
+                Some(SocketFile::at(path)?),
             ))
         }
         AdminAddress::Tcp(address) if !address.ip().is_loopback() => {
@@ -269,7 +342,7 @@ async fn bind_admin(
                     .into());
             };
             let token = ensure_token(token_file)?;
-            let listener = bind(address).await?;
+            let listener = bind(address, "--admin").await?;
             let url = format!("http://{}", listener.local_addr()?);
             Ok((AdminListener::Tcp(listener, token), url, None))
         }
@@ -279,7 +352,16 @@ async fn bind_admin(
 /// The token of the file, minted if there is no file.
 fn ensure_token(path: &Path) -> Result<TokenHash> {
     if path.symlink_metadata().is_ok() {
-        return Ok(read_token(path)?.hash());
+        let advise = |failure: Failure| {
+            failure.advise("mend the file, or name one that is not there yet: serve makes it")
+        };
+        return match read_token(path) {
+            Ok(token) => Ok(token.hash()),
+            Err(error) if advice(&error).is_some_and(|advice| advice.starts_with("chmod")) => {
+                Err(error)
+            }
+            Err(error) => Err(advise(Failure::new(Exit::Config, format!("{error:#}"))).into()),
+        };
     }
     let token = Token::mint().context("the operating system has no random bytes")?;
     let file = OpenOptions::new()
@@ -298,29 +380,54 @@ fn ensure_token(path: &Path) -> Result<TokenHash> {
 /// Binds the socket, in place of one that a killed server left behind.
 fn bind_socket(path: &Path) -> Result<UnixListener> {
     let shown = path.display();
-    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory);
+    // Only the last step of the way is made: more is a slip of the fingers.
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
+    {
+        let made = DirBuilder::new().mode(0o700).create(directory);
         made.with_context(|| format!("cannot make the directory {}", directory.display()))?;
     }
-    if path
-        .symlink_metadata()
-        .is_ok_and(|metadata| metadata.file_type().is_socket())
-    {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            let text = format!("{shown} is there and not a socket");
+            return Err(Failure::new(Exit::Config, text)
+                .advise("--admin unix:PATH with another path")
+                .into());
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
             let text = format!("another process listens on {shown}");
             return Err(Failure::new(Exit::Config, text)
                 .advise("--admin unix:PATH with another path")
                 .into());
         }
-        fs::remove_file(path).with_context(|| format!("cannot remove the old socket {shown}"))?;
+        Ok(_) => fs::remove_file(path)
+            .with_context(|| format!("cannot remove the old socket {shown}"))?,
+        Err(_) => {}
     }
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {shown}"))?;
     fs::set_permissions(path, Permissions::from_mode(0o600))
         .with_context(|| format!("cannot close {shown} to others"))?;
     Ok(listener)
+}
+
+/// Raises the limit of open files as far as it goes; answers how many web connections leave enough for everything else.
+fn raise_connection_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let open_files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let open_files = open_files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    open_files
+        .saturating_sub(RESERVED_FILES)
+        .clamp(MOST_WEB_CONNECTIONS / 64, MOST_WEB_CONNECTIONS)
 }
 
 /// The log goes where everything but results goes. Only the first server of a process says how.

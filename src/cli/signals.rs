@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, for commands that must not just stop where they are.
+//! SIGINT, SIGTERM and SIGHUP, for commands that must not just stop where they are.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use super::exit::Exit;
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -18,6 +19,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -26,6 +28,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Exit::Interrupted,
             _ = self.terminate.recv() => Exit::Terminated,
+            _ = self.hang_up.recv() => Exit::Terminated,
         }
     }
 }

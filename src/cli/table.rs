@@ -16,8 +16,6 @@ struct Column {
     name: &'static str,
     /// What it shows of a session.
     cell: fn(&Session, Times) -> String,
-    /// Columns that it is never narrower than; `None` if it is never cut.
-    least: Option<usize>,
 }
 
 /// How instants are shown.
@@ -29,47 +27,39 @@ pub(super) enum Times {
     Relative,
 }
 
-/// The columns, UUID first. What gives way on a narrow terminal is cut from the last to the first.
+/// The columns, UUID first.
 const COLUMNS: [Column; 8] = [
     Column {
         name: "UUID",
         cell: |session, _| session.id.to_string(),
-        least: None,
     },
     Column {
         name: "USER",
         cell: |session, _| optional(session.user.as_deref()),
-        least: Some(8),
     },
     Column {
         name: "KIND",
         cell: |session, _| session.kind.to_string(),
-        least: None,
     },
     Column {
         name: "STATE",
         cell: |session, _| session.state.to_string(),
-        least: None,
     },
     Column {
         name: "IDLE",
         cell: |session, _| duration(Duration::from_millis(session.idle_ms)),
-        least: None,
     },
     Column {
         name: "EXPIRES",
         cell: |session, times| expires(session, times),
-        least: None,
     },
     Column {
         name: "IP",
         cell: |session, _| optional(session.ip.map(|ip| ip.to_string()).as_deref()),
-        least: None,
     },
     Column {
         name: "AGENT",
         cell: |session, _| optional(session.user_agent.as_deref()),
-        least: Some(5),
     },
 ];
 
@@ -137,9 +127,13 @@ impl SessionTable {
             row.iter()
                 .zip(&COLUMNS)
                 .zip(widths)
-                .map(move |((cell, column), width)| match column.least {
-                    Some(_) if is_terminal => padded(&shorten(cell, width), width),
-                    _ => padded(cell, width),
+                .map(move |((cell, column), width)| {
+                    let gives_way = GIVE_WAY.iter().any(|(name, _)| *name == column.name);
+                    if is_terminal && gives_way {
+                        padded(&shorten(cell, width), width)
+                    } else {
+                        padded(cell, width)
+                    }
                 })
         }));
         // What still does not fit is cut at the edge: a row that wraps is no row. The UUID comes first and stays whole.
@@ -153,6 +147,9 @@ impl SessionTable {
     }
 }
 
+/// What gives way on a narrow terminal, in this order: a column, by its name, down to so many columns.
+const GIVE_WAY: [(&str, usize); 4] = [("AGENT", 24), ("USER", 16), ("AGENT", 5), ("USER", 8)];
+
 /// The widths that the cells want, taken back where the terminal has not that much.
 fn fit(rows: &[[String; COLUMNS.len()]], terminal_width: Option<usize>) -> [usize; COLUMNS.len()] {
     let mut widths = [0; COLUMNS.len()];
@@ -164,17 +161,16 @@ fn fit(rows: &[[String; COLUMNS.len()]], terminal_width: Option<usize>) -> [usiz
     let Some(terminal_width) = terminal_width else {
         return widths;
     };
-    for (index, least) in COLUMNS
-        .iter()
-        .enumerate()
-        .rev()
-        .filter_map(|(index, column)| Some((index, column.least?)))
-    {
+    for (name, least) in GIVE_WAY {
         let total = widths.iter().sum::<usize>() + GAP * (COLUMNS.len() - 1);
         let excess = total.saturating_sub(terminal_width);
-        widths[index] = widths[index]
-            .saturating_sub(excess)
-            .max(least.min(widths[index]));
+        for (width, _) in widths
+            .iter_mut()
+            .zip(&COLUMNS)
+            .filter(|(_, column)| column.name == name)
+        {
+            *width = width.saturating_sub(excess).max(least.min(*width));
+        }
     }
     widths
 }

@@ -14,7 +14,6 @@ use super::{Connection, Environment};
 use crate::admin::{Actor, Admin};
 use crate::client::{Address, Client};
 use crate::clock::Clock;
-use crate::options::Options;
 use crate::registry::Registry;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
@@ -69,8 +68,9 @@ pub(super) enum Target {
 
 impl Target {
     pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
+        // An empty variable is as good as none; an empty flag is a variable that the caller meant to be set.
         let given = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
-        let server = given(connection.server.as_deref());
+        let server = connection.server.clone();
         let directory = connection.local.clone();
         let (server, directory) = match (server, directory) {
             (None, None) => (
@@ -115,7 +115,11 @@ impl Target {
                 address,
                 token_file,
             } => {
-                let token = token_file.as_deref().map(read_token).transpose()?;
+                // A socket needs no token, so a stale token file does no harm there.
+                let token_file = token_file
+                    .as_deref()
+                    .filter(|_| matches!(address, Address::Http(_)));
+                let token = token_file.map(read_token).transpose()?;
                 let client = Client::new(address, token.as_ref())?;
                 output.tell_details(&format!("server: {address}"));
                 let context = Context {
@@ -133,7 +137,7 @@ impl Target {
                 };
                 output.tell_details(&format!("directory: {}", directory.display()));
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
-                let registry = Registry::new(store, clock, Options::default());
+                let registry = Registry::new(store, clock);
                 match O::ACCESS {
                     Access::Change | Access::Create => {
                         registry
@@ -157,11 +161,10 @@ fn no_server() -> Failure {
 }
 
 fn open(directory: &Path, access: Access) -> Result<Option<SqliteStore>> {
-    let options = Options::default();
     let store = match access {
-        Access::Look => SqliteStore::open_read_only(DataDir::shared(directory)?, options),
-        Access::Change => SqliteStore::open(DataDir::exclusive(directory, false)?, options),
-        Access::Create => SqliteStore::open(DataDir::exclusive(directory, true)?, options),
+        Access::Look => SqliteStore::open_read_only(DataDir::shared(directory)?),
+        Access::Change => SqliteStore::open_as_served(DataDir::exclusive(directory, false)?),
+        Access::Create => SqliteStore::open_as_served(DataDir::exclusive(directory, true)?),
         Access::ServerOnly => return Ok(None),
     };
     Ok(Some(store?))
@@ -232,6 +235,12 @@ pub(super) fn read_token(path: &Path) -> Result<Token> {
         .read(true)
         .custom_flags(no_follow)
         .open(path);
+    if path.is_symlink() {
+        return Err(refused(format!(
+            "the token file {shown} is a link; name the file itself"
+        ))
+        .into());
+    }
     let file: File = file
         .with_context(|| format!("cannot read the token file {shown}"))
         .map_err(|error| {
@@ -241,6 +250,9 @@ pub(super) fn read_token(path: &Path) -> Result<Token> {
     let metadata = file
         .metadata()
         .with_context(|| format!("cannot look at the token file {shown}"))?;
+    if !metadata.is_file() {
+        return Err(refused(format!("the token file {shown} is not a file")).into());
+    }
     if metadata.mode() & 0o077 != 0 {
         return Err(refused(format!("others can read the token file {shown}"))
             .advise(format!("chmod 600 {shown}"))
@@ -255,9 +267,8 @@ pub(super) fn read_token(path: &Path) -> Result<Token> {
         .into());
     }
     let mut text = String::new();
-    file.take(1024)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read the token file {shown}"))?;
+    // What is no text is no token either.
+    let _ = file.take(1024).read_to_string(&mut text);
     Token::parse(text.trim())
         .ok_or_else(|| refused(format!("{shown} does not hold a token")).into())
 }

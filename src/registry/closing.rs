@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::Registry;
+use super::{LOOK_AGAIN, Registry};
 use crate::session::SessionId;
 use crate::store::{Change, Error, Store};
 
@@ -12,9 +12,6 @@ const LEASE: Duration = Duration::from_secs(90);
 
 /// Closings that are taken at once.
 const BATCH: usize = 512;
-
-/// How often the worker looks by itself: whoever begins a closing wakes it, unless dropped in between.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl<S: Store> Registry<S> {
     pub(super) async fn finish_closings(&self) -> Infallible {
@@ -44,17 +41,27 @@ impl<S: Store> Registry<S> {
             tasks.spawn(async move { registry.finish(id).await });
         }
         // All wait for the same commit; a task that died leaves its closing to the end of its lease.
+        let mut result = Ok(count);
         while let Some(finished) = tasks.join_next().await {
-            finished.unwrap_or(Ok(()))?;
+            if let Ok(Err(error)) = finished {
+                result = Err(error);
+            }
         }
-        Ok(count)
+        result
     }
 
     async fn finish(&self, id: SessionId) -> Result<(), Error> {
-        self.inner
+        while let Err(error) = self
+            .inner
             .store
             .apply(Change::FinishClose(id), self.now())
-            .await?;
+            .await
+        {
+            match error {
+                Error::Busy => tokio::time::sleep(LOOK_AGAIN).await,
+                error => return Err(error),
+            }
+        }
         self.inner.finished.send_replace(());
         Ok(())
     }

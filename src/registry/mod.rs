@@ -16,7 +16,6 @@ use crate::admin::{
 use crate::clock::{Clock, Timestamp};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
-use crate::options::Options;
 use crate::session::{Cause, Kind, Mode, Session, SessionId};
 use crate::sessions::{Entered, Sessions, Visit};
 use crate::store::{
@@ -26,6 +25,9 @@ use crate::token::Token;
 
 /// Characters of a client's description of itself that are kept.
 const USER_AGENT_LIMIT: usize = 512;
+
+/// How often those who wait to be told of something look by themselves.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a client that found no room is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -46,7 +48,6 @@ impl<S> Clone for Registry<S> {
 struct Inner<S> {
     store: S,
     clock: Arc<dyn Clock>,
-    options: Options,
     cookie: CookiePolicy,
     /// Wakes the closing worker.
     begun: Notify,
@@ -55,15 +56,14 @@ struct Inner<S> {
 }
 
 impl<S: Store> Registry<S> {
-    /// A registry over `store`. The options must be those that the store was opened with.
-    pub fn new(store: S, clock: Arc<dyn Clock>, options: Options) -> Self {
-        let cookie = CookiePolicy::of(&options);
+    /// A registry over `store`, which brings its options.
+    pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+        let cookie = CookiePolicy::of(store.options());
         let (begun, finished) = (Notify::new(), watch::Sender::new(()));
         Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
-                options,
                 cookie,
                 begun,
                 finished,
@@ -78,7 +78,10 @@ impl<S: Store> Registry<S> {
 
     /// Does the registry's own work (finishing closings, closing what is due, writing touches) until `stop` is ready;
     /// then writes the touches once more. Stopping closes no session (C17).
-    pub async fn run(&self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When the last requests could not be written.
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         self.work_while(async {
             tokio::select! {
                 never = self.sweep_regularly() => match never {},
@@ -86,9 +89,7 @@ impl<S: Store> Registry<S> {
             }
         })
         .await;
-        if let Err(error) = self.inner.store.flush().await {
-            tracing::error!(%error, "the last requests before the stop were not written");
-        }
+        Ok(self.inner.store.flush().await?)
     }
 
     /// Finishes closings while `task` runs: all of the registry's own work that a command without a server needs.
@@ -120,32 +121,25 @@ impl<S: Store> Registry<S> {
                     .collect::<String>()
                     .into()
             }),
+            actor: Actor::server().to_string(),
         };
-        let mut applied = self
+        let applied = self
             .inner
             .store
-            .apply(Change::Open(new.clone()), self.now())
+            .apply(Change::Open(new), self.now())
             .await?;
-        if matches!(applied, Applied::Full) && self.sweep().await? > 0 {
-            applied = self
-                .inner
-                .store
-                .apply(Change::Open(new), self.now())
-                .await?;
-        }
+        // What was due made room; its closing is the worker's.
+        self.inner.begun.notify_one();
         match applied {
             Applied::Opened(session) => Ok((session, token)),
             Applied::Full => Err(Error::LimitReached {
-                limit: self.inner.options.max_sessions,
+                limit: self.inner.store.options().max_sessions,
                 retry_after: RETRY_AFTER,
             }),
-            Applied::Ended {
-                found: Found::Closed(closed),
-                ..
-            } => Err(Error::Closed(Box::new(closed))),
-            Applied::Ended { .. } => Err(Error::Internal(
-                "a session ended while it was opened".into(),
-            )),
+            // Somebody closed it before its client knew of it: let the client come again.
+            Applied::Ended { .. } | Applied::Expired(_) => Err(Error::Busy {
+                retry_after: Duration::from_secs(1),
+            }),
         }
     }
 
@@ -185,8 +179,8 @@ impl<S: Store> Registry<S> {
             match self.inner.store.find(id, self.now()).await? {
                 Found::Closed(closed) => return Ok(Some(closed.cause)),
                 Found::Unknown => return Ok(None),
-                // The sender lives as long as this registry.
-                Found::Open(..) => drop(finished.changed().await),
+                // Whoever ends a session tells so, unless dropped in between, or ended by a failure of the store.
+                Found::Open(..) => drop(tokio::time::timeout(LOOK_AGAIN, finished.changed()).await),
             }
         }
     }
@@ -303,7 +297,7 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
 fn outcome(id: SessionId, applied: Applied) -> Outcome {
     let (found, part) = match applied {
         Applied::Ended { found, part } => (found, part),
-        Applied::Opened(_) | Applied::Full => (Found::Unknown, Part::None),
+        Applied::Opened(_) | Applied::Full | Applied::Expired(_) => (Found::Unknown, Part::None),
     };
     let (outcome, cause, user) = match found {
         Found::Unknown => (Ending::NotFound, None, None),
@@ -336,6 +330,7 @@ impl From<StoreError> for Error {
                 retry_after: Duration::from_secs(1),
             },
             StoreError::ReadOnly => Self::Internal(error.into()),
+            StoreError::Unconfirmed(source) => Self::Unconfirmed(source),
             error => Self::Unavailable(error.into()),
         }
     }

@@ -3,10 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::{Registry, end};
-use crate::admin::{Actor, EndRequest};
-use crate::session::{Cause, SessionId};
-use crate::store::{Applied, Change, Error, Part, Store};
+use super::Registry;
+use crate::admin::Actor;
+use crate::store::{Applied, Change, Error, Store};
 
 /// How often the sweep looks for due sessions. They are refused from their deadline on, swept or not.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -14,7 +13,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Sweeps between two writings of the last requests: a crash loses at most 60 s of them (C17).
 const SWEEPS_PER_FLUSH: u32 = 30;
 
-/// Due sessions that are taken at once.
+/// Pause after a failure of the store, which has told of itself.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+/// Due sessions that are taken in one change.
 const BATCH: usize = 512;
 
 impl<S: Store> Registry<S> {
@@ -25,13 +27,18 @@ impl<S: Store> Registry<S> {
         loop {
             ticks.tick().await;
             tick = (tick + 1) % SWEEPS_PER_FLUSH;
-            if let Err(error) = self.sweep().await {
-                tracing::error!(%error, "due sessions cannot be closed; trying again");
-            }
-            if tick == 0
-                && let Err(error) = self.inner.store.flush().await
-            {
-                tracing::error!(%error, "last requests cannot be written; trying again");
+            let swept = self.sweep().await.map(drop);
+            let flushed = if tick == 0 {
+                self.inner.store.flush().await
+            } else {
+                Ok(())
+            };
+            match swept.and(flushed) {
+                Ok(()) | Err(Error::Busy) => {}
+                Err(error) => {
+                    tracing::error!(%error, "due sessions are not closed, last requests not written");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
             }
         }
     }
@@ -43,37 +50,18 @@ impl<S: Store> Registry<S> {
     pub async fn sweep(&self) -> Result<usize, Error> {
         let mut begun = 0;
         loop {
-            let due = self.inner.store.due(self.now(), BATCH).await?;
-            let count = due.len();
-            let mut tasks = tokio::task::JoinSet::new();
-            for id in due {
-                let registry = self.clone();
-                tasks.spawn(async move { registry.expire(id).await });
-            }
-            while let Some(expired) = tasks.join_next().await {
-                begun += usize::from(expired.unwrap_or(Ok(false))?);
-            }
+            let expire = Change::Expire {
+                actor: Actor::server().to_string(),
+                limit: BATCH,
+            };
+            let Applied::Expired(count) = self.inner.store.apply(expire, self.now()).await? else {
+                return Ok(begun);
+            };
             self.inner.begun.notify_one();
+            begun += count;
             if count < BATCH {
                 return Ok(begun);
             }
         }
-    }
-
-    /// A request may have come in between: the store closes only what is still due.
-    async fn expire(&self, id: SessionId) -> Result<bool, Error> {
-        let end = end(id, Cause::Inactive, EndRequest::by(Actor::server()));
-        let applied = self
-            .inner
-            .store
-            .apply(Change::BeginClose(end), self.now())
-            .await?;
-        Ok(matches!(
-            applied,
-            Applied::Ended {
-                part: Part::Began,
-                ..
-            }
-        ))
     }
 }

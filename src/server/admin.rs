@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -19,7 +20,7 @@ use super::answer::{self, fault, json};
 use super::auth::authenticate;
 use crate::admin::{Actor, Admin, EndRequest, ListQuery, OpenRequest, Outcome};
 use crate::error::Error;
-use crate::session::SessionId;
+use crate::session::{SessionId, SessionIdError};
 use crate::wire::{
     self, BODY_LIMIT, EndBody, Fault, JSON, ListBody, OpenedBody, SessionBody, path,
 };
@@ -49,11 +50,8 @@ async fn list<T: Admin>(State(shared): App<T>, uri: Uri) -> Result<Response, Ref
     Ok(json(200, &ListBody::from(page)))
 }
 
-async fn show<T: Admin>(
-    State(shared): App<T>,
-    Path(id): Path<String>,
-) -> Result<Response, Refusal> {
-    let session = shared.service.show(parse(&id)?).await?;
+async fn show<T: Admin>(State(shared): App<T>, Id(id): Id) -> Result<Response, Refusal> {
+    let session = shared.service.show(id).await?;
     Ok(json(200, &SessionBody::from(session)))
 }
 
@@ -69,37 +67,30 @@ async fn open<T: Admin>(
 
 async fn close<T: Admin>(
     State(shared): App<T>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let id = parse(&id)?;
     let request = read::<EndBody>(&headers, body).await?.by(actor);
     ended(&shared.service.close(id, request).await?)
 }
 
 async fn delete<T: Admin>(
     State(shared): App<T>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(actor): Extension<Actor>,
 ) -> Result<Response, Refusal> {
-    ended(
-        &shared
-            .service
-            .close(parse(&id)?, EndRequest::by(actor))
-            .await?,
-    )
+    ended(&shared.service.close(id, EndRequest::by(actor)).await?)
 }
 
 async fn drop_session<T: Admin>(
     State(shared): App<T>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let id = parse(&id)?;
     let request = read::<EndBody>(&headers, body).await?.by(actor);
     ended(&shared.service.drop_session(id, request).await?)
 }
@@ -108,9 +99,21 @@ fn ended(outcome: &Outcome) -> Result<Response, Refusal> {
     Ok(json(wire::outcome_status(outcome), outcome))
 }
 
-fn parse(id: &str) -> Result<SessionId, Error> {
-    id.parse()
-        .map_err(|error: crate::session::SessionIdError| Error::Invalid(error.to_string()))
+/// The session id in a path, in any spelling.
+struct Id(SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) =
+            text.map_err(|_| Error::Invalid(SessionIdError::Characters.to_string()))?;
+        let id = text
+            .parse()
+            .map_err(|error: SessionIdError| Error::Invalid(error.to_string()))?;
+        Ok(Self(id))
+    }
 }
 
 /// Reads a JSON body. JSON alone: a form that a browser sends across sites changes nothing here (S29).

@@ -23,8 +23,13 @@ pub(super) fn json(status: u16, body: &impl Serialize) -> Response {
 
 /// An error as a problem; what the client may not know goes to the log.
 pub(super) fn error(error: &Error) -> Response {
-    if let Error::Unavailable(source) | Error::Internal(source) = error {
-        tracing::error!(%source, "{error}");
+    match error {
+        Error::Internal(source) => tracing::error!(%source, "{error}"),
+        // The store has told of its failure once; every request after it would tell it again.
+        Error::Unavailable(source) | Error::Unconfirmed(source) => {
+            tracing::debug!(%source, "{error}")
+        }
+        _ => {}
     }
     problem(&Problem::from(error))
 }

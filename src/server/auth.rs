@@ -26,7 +26,11 @@ pub(super) async fn authenticate<T>(
             next.run(request).await
         }
         Err(error) => {
-            tracing::warn!(peer = ?request.extensions().get::<Peer>(), "admin request refused: {error}");
+            let peer = request.extensions().get::<Peer>().map(Peer::to_string);
+            tracing::warn!(
+                peer = peer.unwrap_or_default(),
+                "admin request refused: {error}"
+            );
             answer::error(&error)
         }
     }

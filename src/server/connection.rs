@@ -1,5 +1,6 @@
 //! Accepting connections and serving HTTP/1.1 on them, within limits (S34, S35).
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,9 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
-
-/// Connections that one listener holds at once; more wait to be accepted.
-const CONNECTION_LIMIT: usize = 4_096;
 
 /// Time for a client to send its request's head, also after an earlier request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -44,6 +42,16 @@ pub(super) enum Peer {
     },
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid: Some(uid) } => write!(f, "uid:{uid}"),
+            Self::Unix { uid: None } => f.write_str("uid:unknown"),
+        }
+    }
+}
+
 /// What connections come from.
 pub(super) trait Listener: Send {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
@@ -56,7 +64,8 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = self.accept().await?;
-        stream.set_nodelay(true)?;
+        // It fails only for a client that has gone already.
+        let _ = stream.set_nodelay(true);
         Ok((stream, Peer::Tcp(address)))
     }
 }
@@ -71,13 +80,14 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves `router` on every connection until `stopping` says so.
+/// Serves `router` on every connection, so many at once, until `stopping` says so.
 pub(super) async fn accept<L: Listener>(
     listener: L,
+    limit: usize,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    let places = Arc::new(Semaphore::new(limit));
     let connections = GracefulShutdown::new();
     loop {
         let next = async {

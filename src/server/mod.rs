@@ -42,7 +42,12 @@ pub struct Listeners {
     pub web: TcpListener,
     /// For operators.
     pub admin: AdminListener,
+    /// Web clients that are connected at once; more wait. What is left of the limit of open files is the operators'.
+    pub web_connections: usize,
 }
+
+/// Operators that are connected at once; more wait.
+const ADMIN_CONNECTIONS: usize = 96;
 
 /// What the handlers share.
 pub(crate) struct Shared<T> {
@@ -65,6 +70,7 @@ pub async fn serve<T>(
     let Listeners {
         web: web_listener,
         admin: admin_listener,
+        web_connections,
     } = listeners;
     let admin_token = match &admin_listener {
         AdminListener::Unix(_) => None,
@@ -85,11 +91,19 @@ pub async fn serve<T>(
     };
     let admin = async {
         match admin_listener {
-            AdminListener::Unix(listener) => accept(listener, admin, stopped.clone()).await,
-            AdminListener::Tcp(listener, _) => accept(listener, admin, stopped.clone()).await,
+            AdminListener::Unix(listener) => {
+                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+            }
+            AdminListener::Tcp(listener, _) => {
+                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+            }
         }
     };
-    tokio::join!(stop, accept(web_listener, web, stopped.clone()), admin);
+    tokio::join!(
+        stop,
+        accept(web_listener, web_connections, web, stopped.clone()),
+        admin
+    );
 }
 
 /// Adds what both listeners have: health, and a problem for everything that is not there.

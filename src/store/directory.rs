@@ -25,6 +25,7 @@ const PATIENCE: (u32, Duration) = (100, Duration::from_millis(20));
 pub struct DataDir {
     path: PathBuf,
     lock: File,
+    is_exclusive: bool,
 }
 
 /// Who holds a data directory, as its lock file tells. For information: the file lock alone decides.
@@ -107,11 +108,13 @@ impl DataDir {
             make(path)?;
         }
         check_store(path, create)?;
-        let this = Self {
+        let mut this = Self {
             path: path.into(),
             lock: open_lock(path, create)?,
+            is_exclusive: false,
         };
         this.wait_for(File::try_lock)?;
+        this.is_exclusive = true;
         this.announce(None)?;
         Ok(this)
     }
@@ -125,6 +128,7 @@ impl DataDir {
         let this = Self {
             path: path.into(),
             lock: open_lock(path, false)?,
+            is_exclusive: false,
         };
         this.wait_for(File::try_lock_shared)?;
         Ok(this)
@@ -185,9 +189,27 @@ impl DataDir {
     }
 }
 
+impl Drop for DataDir {
+    /// Takes the announcement back, so that nobody looks for a process that has ended.
+    fn drop(&mut self) {
+        if self.is_exclusive {
+            // It is for information: what cannot be taken back is checked by whoever reads it.
+            let _ = self.lock.set_len(0);
+        }
+    }
+}
+
 fn make(path: &Path) -> Result<(), DirectoryError> {
+    if path.exists() {
+        return Ok(());
+    }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(io_error(path, "make the directory"))
+    // A directory that was just made is on disk only when its parent is.
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let synced = made.and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
+    synced.map_err(io_error(path, "make the directory"))
 }
 
 /// Refuses what is not there, not ours, or not a store; closes to others what is.
@@ -206,18 +228,33 @@ fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
             me,
         });
     }
-    let is_store = path.join(DATABASE).exists() || path.join(LOCK).exists();
-    let mut entries = fs::read_dir(path).map_err(io_error(path, "read the directory"))?;
-    match (is_store, entries.next().is_none()) {
-        (false, true) if !create => return Err(DirectoryError::Missing(path.into())),
+    match (
+        path.join(DATABASE).exists(),
+        is_empty_but_for_our_lock(path)?,
+    ) {
+        (true, _) => {}
+        (false, true) if create => {}
+        (false, true) => return Err(DirectoryError::Missing(path.into())),
         (false, false) => return Err(DirectoryError::Foreign(path.into())),
-        _ => {}
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(0o700))
             .map_err(io_error(path, "close the directory to others"))?;
     }
     Ok(())
+}
+
+/// Whether a directory without a database may become a store: a lock file that is ours is all that it may hold.
+fn is_empty_but_for_our_lock(path: &Path) -> Result<bool, DirectoryError> {
+    for entry in fs::read_dir(path).map_err(io_error(path, "read the directory"))? {
+        let entry = entry.map_err(io_error(path, "read the directory"))?;
+        let text = fs::read_to_string(entry.path()).unwrap_or_else(|_| "not ours".into());
+        let is_ours = text.is_empty() || serde_json::from_str::<Holder>(&text).is_ok();
+        if entry.file_name() != LOCK || !is_ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn open_lock(path: &Path, create: bool) -> Result<File, DirectoryError> {

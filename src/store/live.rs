@@ -7,7 +7,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use slab::Slab;
 use uuid::Uuid;
@@ -20,9 +19,6 @@ use crate::options::{HARD_SESSION_LIMIT, Options};
 use crate::session::{Cause, Seq, Session, SessionId, State};
 use crate::sessions::Visit;
 use crate::token::TokenHash;
-
-/// A due session that nobody began to close is offered again after this long.
-const OFFER_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) struct LiveSet {
     options: Options,
@@ -62,9 +58,20 @@ enum Phase {
     Ended(Tombstone),
 }
 
+impl Phase {
+    /// What must be on disk before anybody is told of this phase.
+    fn told_at(&self) -> Seq {
+        match self {
+            Self::Reserved | Self::Active => Seq(0),
+            Self::Closing(begin) => begin.seq,
+            Self::Ended(tombstone) => tombstone.seq,
+        }
+    }
+}
+
 /// A decided change: what to write, and what to answer once everything up to `durable` is on disk.
 pub(super) struct Prepared {
-    pub(super) row: Option<Row>,
+    pub(super) rows: Vec<Row>,
     pub(super) durable: Seq,
     pub(super) answer: Answer,
 }
@@ -73,15 +80,14 @@ pub(super) struct Prepared {
 pub(super) enum Answer {
     Opened(SessionId),
     Full,
+    Expired(usize),
     Ended { id: SessionId, part: Part },
 }
 
-/// What a token leads to.
-pub(super) enum Visited {
-    Nobody,
-    Live(Visit),
-    /// Refused, and that may be said once everything up to this is on disk.
-    Refused(Seq),
+/// Something that may be told once everything up to `durable` is on disk: before, a crash could make it untrue.
+pub(super) struct Told<T> {
+    pub(super) what: T,
+    pub(super) durable: Seq,
 }
 
 impl LiveSet {
@@ -103,31 +109,51 @@ impl LiveSet {
         }
     }
 
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Everything up to this is on disk.
     pub(super) fn durable(&self) -> Seq {
         self.durable
     }
 
-    pub(super) fn visit(&self, token: &TokenHash, usage: Use, now: Timestamp) -> Visited {
+    pub(super) fn visit(
+        &self,
+        token: &TokenHash,
+        usage: Use,
+        now: Timestamp,
+    ) -> Told<Option<Visit>> {
         let Some(entry) = self.by_token.get(token).map(|slot| &self.entries[*slot]) else {
-            return Visited::Nobody;
+            return Told {
+                what: None,
+                durable: Seq(0),
+            };
         };
-        match &entry.phase {
-            Phase::Reserved => Visited::Nobody,
-            Phase::Active if now >= self.expires_at(entry) => Visited::Nobody,
-            Phase::Active => {
-                if usage == Use::Request {
-                    self.touch(entry, now);
-                }
-                Visited::Live(Visit {
-                    id: entry.record.id,
-                    user: entry.record.user.clone(),
-                    state: State::Active,
-                    expires_at: self.expires_at(entry),
-                })
+        let durable = entry.phase.told_at();
+        let expires_at = self.expires_at(entry);
+        if !matches!(entry.phase, Phase::Active) || now >= expires_at {
+            return Told {
+                what: None,
+                durable,
+            };
+        }
+        let expires_at = match usage {
+            Use::Look => expires_at,
+            Use::Request => {
+                self.touch(entry, now);
+                self.expires_at(entry)
             }
-            Phase::Closing(begin) => Visited::Refused(begin.seq),
-            Phase::Ended(tombstone) => Visited::Refused(tombstone.seq),
+        };
+        let (id, user) = (entry.record.id, entry.record.user.clone());
+        Told {
+            what: Some(Visit {
+                id,
+                user,
+                state: State::Active,
+                expires_at,
+            }),
+            durable,
         }
     }
 
@@ -137,16 +163,27 @@ impl LiveSet {
             Change::BeginClose(end) => self.begin_close(end, now),
             Change::FinishClose(id) => self.finish_close(id, now),
             Change::Drop(end) => self.drop_session(end, now),
+            Change::Expire { actor, limit } => self.expire(&actor, limit, now),
         }
     }
 
+    /// A full server makes room with what is due, in the same change.
     fn open(&mut self, new: NewSession, now: Timestamp) -> Prepared {
-        if self.counted >= self.options.max_sessions || self.entries.len() >= HARD_SESSION_LIMIT {
-            return Prepared {
-                row: None,
-                durable: Seq(0),
-                answer: Answer::Full,
+        let mut rows = Vec::new();
+        while self.counted >= self.options.max_sessions || self.entries.len() >= HARD_SESSION_LIMIT
+        {
+            let Some(id) = self
+                .pop_due(now)
+                .filter(|_| self.entries.len() < HARD_SESSION_LIMIT)
+            else {
+                let durable = self.last_row(&rows);
+                return Prepared {
+                    rows,
+                    durable,
+                    answer: Answer::Full,
+                };
             };
+            rows.extend(self.begin_close(End::on_time(id, &new.actor), now).rows);
         }
         let record = Record {
             seq: self.next_seq(),
@@ -161,11 +198,53 @@ impl LiveSet {
             created_at: now,
         };
         self.insert(record.clone(), now, Phase::Reserved);
+        let (durable, answer) = (record.seq, Answer::Opened(record.id));
+        rows.push(Row::Opened(record));
         Prepared {
-            durable: record.seq,
-            answer: Answer::Opened(record.id),
-            row: Some(Row::Opened(record)),
+            rows,
+            durable,
+            answer,
         }
+    }
+
+    /// Begins the closing of sessions that are due, at most so many.
+    fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
+        let mut rows = Vec::new();
+        while rows.len() < limit
+            && let Some(id) = self.pop_due(now)
+        {
+            rows.extend(self.begin_close(End::on_time(id, actor), now).rows);
+        }
+        let (durable, answer) = (self.last_row(&rows), Answer::Expired(rows.len()));
+        Prepared {
+            rows,
+            durable,
+            answer,
+        }
+    }
+
+    /// The next session whose time is over. It is taken out of the deadlines: close it.
+    fn pop_due(&mut self, now: Timestamp) -> Option<SessionId> {
+        while self
+            .deadlines
+            .peek()
+            .is_some_and(|Reverse((at, _))| *at <= now)
+        {
+            let Reverse((_, seq)) = self.deadlines.pop()?;
+            let entry = self.by_seq.get(&seq).map(|slot| &self.entries[*slot]);
+            let Some(entry) = entry.filter(|entry| matches!(entry.phase, Phase::Active)) else {
+                continue;
+            };
+            match self.expires_at(entry) {
+                deadline if deadline <= now => return Some(entry.record.id),
+                deadline => self.deadlines.push(Reverse((deadline, seq))),
+            }
+        }
+        None
+    }
+
+    fn last_row(&self, rows: &[Row]) -> Seq {
+        rows.last().map_or(Seq(0), Row::seq)
     }
 
     fn begin_close(&mut self, end: End, now: Timestamp) -> Prepared {
@@ -173,7 +252,6 @@ impl LiveSet {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return self.nothing_to_end(id, end.request_id);
         };
-        let deadline = self.expires_at(&self.entries[slot]);
         match &self.entries[slot].phase {
             Phase::Reserved => return Prepared::nothing(id),
             Phase::Closing(begin) => {
@@ -181,9 +259,6 @@ impl LiveSet {
             }
             Phase::Ended(tombstone) => {
                 return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
-            }
-            Phase::Active if end.cause == Cause::Inactive && now < deadline => {
-                return Prepared::nothing(id);
             }
             Phase::Active => {}
         }
@@ -204,7 +279,7 @@ impl LiveSet {
             at: now,
         };
         Prepared {
-            row: Some(row),
+            rows: vec![row],
             ..Prepared::ended(id, begin.seq, Part::Began)
         }
     }
@@ -228,7 +303,7 @@ impl LiveSet {
             tombstone,
         };
         Prepared {
-            row: Some(row),
+            rows: vec![row],
             ..Prepared::ended(id, durable, Part::None)
         }
     }
@@ -264,7 +339,7 @@ impl LiveSet {
             tombstone,
         };
         Prepared {
-            row: Some(row),
+            rows: vec![row],
             ..Prepared::ended(id, durable, part)
         }
     }
@@ -333,93 +408,85 @@ impl LiveSet {
     }
 
     /// Forms the answer to a prepared change; call it once the change is durable.
-    pub(super) fn answer(&self, answer: &Answer, now: Timestamp) -> Applied {
-        match answer {
-            Answer::Full => Applied::Full,
-            Answer::Ended { id, part } => Applied::Ended {
-                found: self.find(*id, now),
-                part: *part,
-            },
-            Answer::Opened(id) => match self.find(*id, now) {
-                Found::Open(session, _) => Applied::Opened(session),
-                // Ended by somebody else between the commit and this answer: the newcomer was too late.
-                found => Applied::Ended {
-                    found,
-                    part: Part::None,
-                },
-            },
-        }
+    pub(super) fn answer(&self, answer: &Answer, now: Timestamp) -> Told<Applied> {
+        let (id, part) = match answer {
+            Answer::Full => {
+                return Told {
+                    what: Applied::Full,
+                    durable: Seq(0),
+                };
+            }
+            Answer::Expired(count) => {
+                return Told {
+                    what: Applied::Expired(*count),
+                    durable: Seq(0),
+                };
+            }
+            Answer::Ended { id, part } => (*id, *part),
+            // It may have been ended between the commit and this answer: the newcomer was too late.
+            Answer::Opened(id) => (*id, Part::None),
+        };
+        let Told {
+            what: found,
+            durable,
+        } = self.find(id, now);
+        let what = match (answer, found) {
+            (Answer::Opened(_), Found::Open(session, None)) => Applied::Opened(session),
+            (_, found) => Applied::Ended { found, part },
+        };
+        Told { what, durable }
     }
 
-    pub(super) fn find(&self, id: SessionId, now: Timestamp) -> Found {
+    pub(super) fn find(&self, id: SessionId, now: Timestamp) -> Told<Found> {
         if let Some(tombstone) = self.closed.get(&id) {
-            return Found::Closed(tombstone.session(id));
+            return Told {
+                what: Found::Closed(tombstone.session(id)),
+                durable: Seq(0),
+            };
         }
         let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
-        match entry.map(|entry| (entry, &entry.phase)) {
-            None | Some((_, Phase::Reserved)) => Found::Unknown,
-            Some((entry, Phase::Active)) => Found::Open(self.session(entry, now), None),
-            Some((entry, Phase::Closing(begin))) => {
-                Found::Open(self.session(entry, now), Some(begin.cause))
-            }
-            Some((entry, Phase::Ended(tombstone))) => {
-                Found::Open(self.session(entry, now), Some(tombstone.cause))
-            }
+        let Some(entry) = entry.filter(|entry| !matches!(entry.phase, Phase::Reserved)) else {
+            return Told {
+                what: Found::Unknown,
+                durable: Seq(0),
+            };
+        };
+        let cause = match &entry.phase {
+            Phase::Reserved | Phase::Active => None,
+            Phase::Closing(begin) => Some(begin.cause),
+            Phase::Ended(tombstone) => Some(tombstone.cause),
+        };
+        Told {
+            what: Found::Open(self.session(entry, now), cause),
+            durable: entry.phase.told_at(),
         }
     }
 
-    pub(super) fn page(&self, query: ListQuery, now: Timestamp) -> Page {
-        let from = Seq(query.after.map_or(0, |seq| seq.0.saturating_add(1)));
-        let visible = self
+    pub(super) fn page(&self, query: ListQuery, now: Timestamp) -> Told<Page> {
+        let after = query.after.unwrap_or_default();
+        let entries = self
             .by_seq
-            .range(from..)
+            .range(Seq(after.0.saturating_add(1))..)
             .map(|(_, slot)| &self.entries[*slot]);
-        let mut rows = visible.filter(|entry| !matches!(entry.phase, Phase::Reserved));
-        let items: Vec<Session> = rows
-            .by_ref()
-            .take(query.page_size())
-            .map(|entry| self.session(entry, now))
-            .collect();
-        let next = rows.next().and(items.last()).map(|session| session.seq);
-        Page {
-            items,
-            total: self.visible,
-            next,
-            as_of: self.durable,
+        let mut visible = entries.filter(|entry| !matches!(entry.phase, Phase::Reserved));
+        let mut durable = Seq(0);
+        let shown = visible.by_ref().take(query.page_size()).map(|entry| {
+            durable = durable.max(entry.phase.told_at());
+            self.session(entry, now)
+        });
+        let items: Vec<Session> = shown.collect();
+        let next = visible
+            .next()
+            .map(|_| items.last().map_or(after, |session| session.seq));
+        Told {
+            what: Page {
+                items,
+                total: self.visible,
+                next,
+                as_of: self.durable,
+            },
+            durable,
         }
-    }
-
-    pub(super) fn due(&mut self, now: Timestamp, max: usize) -> Vec<SessionId> {
-        let mut due = Vec::new();
-        while due.len() < max
-            && self
-                .deadlines
-                .peek()
-                .is_some_and(|Reverse((at, _))| *at <= now)
-        {
-            let Some(Reverse((_, seq))) = self.deadlines.pop() else {
-                break;
-            };
-            let Some(entry) = self.by_seq.get(&seq).map(|slot| &self.entries[*slot]) else {
-                continue;
-            };
-            if !matches!(entry.phase, Phase::Active) {
-                continue;
-            }
-            let deadline = self.expires_at(entry);
-            if deadline <= now {
-                due.push(entry.record.id);
-            }
-            self.deadlines.push(Reverse((
-                deadline.max(now.plus(if deadline <= now {
-                    OFFER_AGAIN
-                } else {
-                    Duration::ZERO
-                })),
-                seq,
-            )));
-        }
-        due
     }
 
     pub(super) fn claim(&mut self, now: Timestamp, until: Timestamp, max: usize) -> Vec<SessionId> {
@@ -458,7 +525,7 @@ impl LiveSet {
         entries
             .map(|entry| {
                 // Cleared before the time is read: a touch in between is written twice, never lost.
-                entry.touched.store(false, Ordering::Release);
+                entry.touched.swap(false, Ordering::AcqRel);
                 (entry.record.seq, entry.last_request_at())
             })
             .collect()
@@ -566,7 +633,7 @@ impl Prepared {
 
     fn ended(id: SessionId, durable: Seq, part: Part) -> Self {
         Self {
-            row: None,
+            rows: Vec::new(),
             durable,
             answer: Answer::Ended { id, part },
         }

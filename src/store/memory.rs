@@ -2,7 +2,7 @@
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::live::{LiveSet, Visited};
+use super::live::LiveSet;
 use super::{Applied, Change, Error, Found, Store, Use};
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
@@ -12,12 +12,18 @@ use crate::sessions::Visit;
 use crate::token::TokenHash;
 
 /// Sessions in memory.
-pub struct MemoryStore(SharedLive);
+pub struct MemoryStore {
+    live: SharedLive,
+    options: Options,
+}
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(options: Options) -> Self {
-        Self(SharedLive::new(LiveSet::new(options)))
+        Self {
+            live: SharedLive::new(LiveSet::new(options.clone())),
+            options,
+        }
     }
 }
 
@@ -28,29 +34,22 @@ impl Store for MemoryStore {
         usage: Use,
         now: Timestamp,
     ) -> Result<Option<Visit>, Error> {
-        match self.0.read()?.visit(token, usage, now) {
-            Visited::Live(visit) => Ok(Some(visit)),
-            Visited::Nobody | Visited::Refused(_) => Ok(None),
-        }
+        Ok(self.live.read()?.visit(token, usage, now).what)
     }
 
     async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
-        let mut live = self.0.write()?;
+        let mut live = self.live.write()?;
         let prepared = live.prepare(change, now);
-        live.publish(prepared.row.as_slice());
-        Ok(live.answer(&prepared.answer, now))
+        live.publish(&prepared.rows);
+        Ok(live.answer(&prepared.answer, now).what)
     }
 
     async fn find(&self, id: SessionId, now: Timestamp) -> Result<Found, Error> {
-        Ok(self.0.read()?.find(id, now))
+        Ok(self.live.read()?.find(id, now).what)
     }
 
     async fn page(&self, query: ListQuery, now: Timestamp) -> Result<Page, Error> {
-        Ok(self.0.read()?.page(query, now))
-    }
-
-    async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<SessionId>, Error> {
-        Ok(self.0.write()?.due(now, max))
+        Ok(self.live.read()?.page(query, now).what)
     }
 
     async fn claim(
@@ -59,7 +58,7 @@ impl Store for MemoryStore {
         until: Timestamp,
         max: usize,
     ) -> Result<Vec<SessionId>, Error> {
-        Ok(self.0.write()?.claim(now, until, max))
+        Ok(self.live.write()?.claim(now, until, max))
     }
 
     async fn flush(&self) -> Result<(), Error> {
@@ -67,7 +66,11 @@ impl Store for MemoryStore {
     }
 
     async fn health(&self) -> Result<(), Error> {
-        self.0.read().map(drop)
+        self.live.read().map(drop)
+    }
+
+    fn options(&self) -> &Options {
+        &self.options
     }
 }
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
 use crate::error::Source;
+use crate::options::Options;
 use crate::session::{Cause, ClosedSession, Kind, Mode, Session, SessionId};
 use crate::sessions::Visit;
 use crate::token::TokenHash;
@@ -56,13 +57,6 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// Up to `max` sessions whose time is over at `now` and whose closing has not begun.
-    fn due(
-        &self,
-        now: Timestamp,
-        max: usize,
-    ) -> impl Future<Output = Result<Vec<SessionId>, Error>> + Send;
-
     /// Takes up to `max` closings that are begun and that nobody works on; nobody else gets them before `until`.
     fn claim(
         &self,
@@ -73,6 +67,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes the last requests that are only in memory; answers after they are on disk (C17).
     fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The options that the sessions are kept by.
+    fn options(&self) -> &Options;
 
     /// Whether changes are still acknowledged.
     fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -90,7 +87,7 @@ pub enum Use {
 /// One atomic change. None of them can bring back a session that is closing or closed (C16).
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Opens a session, unless the limit is reached.
+    /// Opens a session, unless the limit is reached; what is due makes room first.
     Open(NewSession),
     /// Begins the closing of a live session: its token is refused from here on.
     BeginClose(End),
@@ -98,6 +95,13 @@ pub enum Change {
     FinishClose(SessionId),
     /// Ends a live or closing session at once.
     Drop(End),
+    /// Begins the closing of sessions that are due, cause `inactive`.
+    Expire {
+        /// Who, for the record.
+        actor: String,
+        /// How many at most.
+        limit: usize,
+    },
 }
 
 /// A session to open. The token's hash must be new, the id unused.
@@ -117,6 +121,8 @@ pub struct NewSession {
     pub ip: Option<IpAddr>,
     /// What the client says it is.
     pub user_agent: Option<Box<str>>,
+    /// Who ends what is due to make room, for the record.
+    pub actor: String,
 }
 
 /// Who ends which session, and why.
@@ -124,7 +130,7 @@ pub struct NewSession {
 pub struct End {
     /// The session.
     pub id: SessionId,
-    /// Why. With [`Cause::Inactive`] a session that is not due is left alone.
+    /// Why.
     pub cause: Cause,
     /// The operator's own text.
     pub reason: Option<String>,
@@ -134,6 +140,19 @@ pub struct End {
     pub request_id: Option<Uuid>,
 }
 
+impl End {
+    /// The end of a session whose time is over.
+    pub fn on_time(id: SessionId, actor: &str) -> Self {
+        Self {
+            id,
+            cause: Cause::Inactive,
+            reason: None,
+            actor: actor.into(),
+            request_id: None,
+        }
+    }
+}
+
 /// What a change found and did.
 #[derive(Clone, Debug)]
 pub enum Applied {
@@ -141,6 +160,8 @@ pub enum Applied {
     Opened(Session),
     /// The limit is reached; nothing was opened.
     Full,
+    /// So many sessions were due.
+    Expired(usize),
     /// What an ending came upon, and what it did.
     Ended {
         /// How the session stands after the change.
@@ -176,11 +197,14 @@ pub enum Found {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A change was handed to the disk and not confirmed: whether it is there, only a restart tells.
+    #[error("the disk did not confirm the change; whether it was made shows after a restart")]
+    Unconfirmed(#[source] Source),
     /// More changes wait for the disk than may wait; nothing was changed.
     #[error("too many changes are waiting for the disk")]
     Busy,
-    /// A change could not be made durable; the store acknowledges nothing more.
-    #[error("a change could not be written to disk; restart to read what is there")]
+    /// An earlier change could not be made durable: the store acknowledges nothing more, and nothing was changed now.
+    #[error("an earlier change could not be written to disk; restart to read what is there")]
     Poisoned(#[source] Source),
     /// The store was opened for looking only.
     #[error("the store was opened for looking only")]

@@ -144,6 +144,7 @@ impl Problem {
             },
             ("busy", ..) => Error::Busy { retry_after },
             ("unavailable", ..) => Error::Unavailable(format!("{server} says so").into()),
+            ("unconfirmed", ..) => Error::Unconfirmed(format!("{server} says so").into()),
             ("internal", ..) => {
                 Error::Internal(format!("{server} says so; its log has more").into())
             }
@@ -197,8 +198,10 @@ impl From<&Error> for Problem {
                 ..of(503, "busy", "busy")
             },
             Error::Unavailable(_) => of(503, "unavailable", "store unavailable"),
+            Error::Unconfirmed(_) => of(503, "unconfirmed", "change not confirmed"),
             Error::Internal(_)
             | Error::Unreachable { .. }
+            | Error::NoAnswer { .. }
             | Error::OutcomeUnknown { .. }
             | Error::Protocol { .. } => Self::new(
                 500,
@@ -238,6 +241,7 @@ mod tests {
             },
             Error::Busy { retry_after },
             Error::Unavailable("disk".into()),
+            Error::Unconfirmed("disk".into()),
             Error::Internal("bug".into()),
         ];
         for error in errors {

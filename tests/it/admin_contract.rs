@@ -554,6 +554,7 @@ async fn lists_come_in_pages_in_the_order_of_opening<P: Place>() {
         .await
         .unwrap();
     assert_eq!((none.items.len(), none.total), (0, 6));
+    assert!(none.next.is_some(), "there is more than nothing");
 }
 
 async fn sessions_are_shown_as_they_were_opened<P: Place>() {
@@ -580,7 +581,7 @@ async fn sessions_are_shown_as_they_were_opened<P: Place>() {
         Some(512)
     );
     assert!(place.is_live(&opened.token).await);
-    for user in ["", "a\nb", &"x".repeat(257)] {
+    for user in ["", "a\nb", " ana", "ana ", &"x".repeat(257)] {
         let request = OpenRequest {
             user: Some(user.into()),
             ..browser()
@@ -723,6 +724,50 @@ async fn poll_times(future: impl Future, polls: usize) -> bool {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     false
+}
+
+/// Whoever waits for an end is told of it, even if whoever ended the session was dropped before it could tell.
+#[tokio::test]
+async fn a_waiting_closer_is_told_of_the_end_whoever_ended_it() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    for polls in 1..4 {
+        let (id, _) = place.enter().await;
+        place.admin().close(id, operator()).await.unwrap();
+        let registry = place.registry().clone();
+        let waiter = tokio::spawn(async move { registry.close(id, waiting()).await });
+        poll_times(place.registry().drop_session(id, operator()), polls).await;
+        let told = tokio::time::timeout(Duration::from_secs(10), waiter).await;
+        let outcome = told
+            .expect("long before its own patience ends")
+            .unwrap()
+            .unwrap();
+        assert!(matches!(
+            outcome.outcome,
+            Ending::Closed | Ending::AlreadyClosed
+        ));
+        assert_eq!(outcome.cause, Some(Cause::Dropped));
+    }
+}
+
+/// A server that is full of sessions whose time is over refuses nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_sessions_make_room_for_all_newcomers() {
+    let place = OnDisk::start(
+        Options {
+            max_sessions: 50,
+            ..a_day()
+        },
+        Work::ByHand,
+    )
+    .await;
+    for _ in 0..50 {
+        place.enter().await;
+    }
+    assert!(place.web().enter(None, browser()).await.is_err());
+    place.clock().advance(Duration::from_secs(24 * 3600));
+    let newcomers = join_all((0..50).map(|_| place.web().enter(None, browser()))).await;
+    assert!(newcomers.iter().all(Result::is_ok));
+    assert!(place.web().enter(None, browser()).await.is_err());
 }
 
 /// S49 in part, C10: under a storm of opens from many threads the limit is never exceeded.

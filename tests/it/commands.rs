@@ -252,6 +252,17 @@ fn many_targets_are_all_tried_and_have_one_code() {
     );
 }
 
+/// Each target is a call of its own: naming one twice closes it once.
+#[test]
+fn a_target_that_is_named_twice_is_closed_once() {
+    let (sandbox, _server, [ana, _]) = with_two_sessions();
+    let twice = sandbox.run(&["close", &ana, &ana]).ok();
+    assert_eq!(
+        twice,
+        format!("closed {ana} (ana)\nalready closed {ana} (ana)\n")
+    );
+}
+
 #[test]
 fn targets_come_from_stdin() {
     let (sandbox, _server, [ana, guest]) = with_two_sessions();
@@ -346,11 +357,22 @@ fn ping_tells_whether_a_server_is_ready() {
     );
     assert_eq!(sandbox.run(&["ping", "-q"]).ok(), "");
     assert_eq!(sandbox.run(&["--local", "x", "ping"]).code, 2);
+    let foreign = sandbox.run(&["--server", &server.web, "ping"]);
+    assert_eq!(
+        foreign.code, 1,
+        "the web listener is ready, and no admin API: {}",
+        foreign.stderr
+    );
     // Behind its back the disk fails.
     let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
     disk.execute_batch("DROP TABLE sessions").unwrap();
     let refused = sandbox.run(&["open-session"]);
-    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    assert_eq!(refused.code, 9, "the disk may have it: {}", refused.stderr);
+    assert_eq!(
+        sandbox.run(&["open-session"]).code,
+        6,
+        "now nothing is tried"
+    );
     assert_eq!(sandbox.run(&["ping"]).code, 10);
     assert_eq!(server.get("/readyz", &[]).unwrap().0, 503);
     assert_eq!(server.get("/healthz", &[]).unwrap().0, 200);
@@ -370,6 +392,7 @@ fn s27_admin_over_tcp_needs_the_token() {
     let with =
         |arguments: &[&str]| sandbox.run(&[&["--server", &server.admin], arguments].concat());
     assert_eq!(with(&["list"]).code, 4);
+    assert_eq!(with(&["ping"]).code, 4);
     assert_eq!(with(&["--token-file", file, "count"]).ok(), "0\n");
     let other = sandbox.path("other");
     fs::write(&other, format!("{}\n", Token::mint().unwrap().expose())).unwrap();
@@ -486,7 +509,7 @@ fn serve_refuses_what_it_cannot_be() {
 fn serve_stops_cleanly_and_takes_up_where_it_stopped() {
     let sandbox = Sandbox::new();
     let jar = sandbox.path("jar");
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let mut server = sandbox.serve(&[]);
         let socket = sandbox.path("run/admin.sock");
         assert_eq!(server.admin, format!("unix:{}", socket.display()));
@@ -570,10 +593,159 @@ fn the_surroundings_decide_nothing_they_should_not() {
         .env("SESSIONCTL_LOCAL", "/nowhere");
     assert_eq!(Ran::of(both.output().unwrap()).code, 2);
     assert_eq!(
+        sandbox.run(&["--server", "", "count"]).code,
+        2,
+        "a variable that was not set"
+    );
+    assert_eq!(
         sandbox
             .run(&["--server", "http://192.0.2.1:1", "list"])
             .code,
         2,
         "no token over a network in the clear"
+    );
+}
+
+/// A stop that cannot write is not called clean, and a second signal ends what hangs.
+#[test]
+fn a_second_signal_ends_a_stop_that_hangs() {
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.serve(&[]);
+    let jar = sandbox.path("jar");
+    sandbox
+        .run(&["open-session", "--cookie-jar", jar.to_str().unwrap()])
+        .ok();
+    let text = fs::read_to_string(&jar).unwrap();
+    let token = text.trim().rsplit('\t').next().unwrap();
+    assert_eq!(
+        server
+            .get("/check", &[("Cookie", &format!("__Host-4DSID={token}"))])
+            .unwrap()
+            .0,
+        200
+    );
+    let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    server.signal("TERM");
+    server.signal("INT");
+    assert_eq!(server.wait(), Some(1));
+}
+
+/// A server removes its own socket at the end, not one that has taken its place.
+#[test]
+fn a_socket_that_is_another_servers_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.path("shared.sock");
+    let admin = format!("unix:{}", socket.display());
+    let (first_data, second_data) = (sandbox.path("one"), sandbox.path("two"));
+    let mut first = sandbox.serve(&["--admin", &admin, "--data", first_data.to_str().unwrap()]);
+    fs::remove_file(&socket).unwrap();
+    let _second = sandbox.serve(&["--admin", &admin, "--data", second_data.to_str().unwrap()]);
+    first.signal("TERM");
+    assert_eq!(first.wait(), Some(0));
+    assert!(sandbox.run(&["--server", &admin, "ping", "-q"]).code == 0);
+}
+
+/// An input that cannot be read ends there, once.
+#[test]
+fn an_unreadable_stdin_ends_the_work() {
+    let (sandbox, _server, [ana, _]) = with_two_sessions();
+    let directory = fs::File::open(sandbox.data()).unwrap();
+    let ran = Ran::of(
+        sandbox
+            .command(&["close-session", "-"])
+            .stdin(directory)
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
+    let input = sandbox.path("input");
+    fs::write(
+        &input,
+        [
+            b"\xff\xfe\n".as_slice(),
+            ana.as_bytes(),
+            b"\n",
+            &[b'a'; 10_000],
+        ]
+        .concat(),
+    )
+    .unwrap();
+    let ran = Ran::of(
+        sandbox
+            .command(&["close-session", "-"])
+            .stdin(fs::File::open(&input).unwrap())
+            .output()
+            .unwrap(),
+    );
+    assert_eq!((ran.code, ran.stdout), (5, format!("closed {ana} (ana)\n")));
+    assert!(
+        ran.stderr.contains("line 1 of stdin") && ran.stderr.contains("line 3 of stdin is longer"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Whoever cannot tell what was done does no more, and says what was left.
+#[test]
+fn a_close_that_cannot_be_told_of_stops_and_says_so() {
+    let (sandbox, _server, [ana, guest]) = with_two_sessions();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = Ran::of(
+        sandbox
+            .command(&["close-session", &ana, &guest])
+            .stdout(full())
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .starts_with("closed 1, failed 0, unknown 0, not attempted 1\n"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(sandbox.run(&["list", "-q"]).ok(), format!("{guest}\n"));
+    let ran = Ran::of(
+        sandbox
+            .command(&["close-session", &guest])
+            .stdout(full())
+            .output()
+            .unwrap(),
+    );
+    assert!(
+        ran.code == 1 && ran.stderr.contains("cannot write to stdout"),
+        "{}",
+        ran.stderr
+    );
+    let ran = sandbox.run_with_stdin(
+        &["--server", "unix:/nowhere", "close-session", "-"],
+        &format!("{ana}\n{guest}\n"),
+    );
+    assert_eq!(ran.code, 7);
+    assert!(
+        ran.stderr
+            .ends_with("closed 0, failed 1, unknown 0, not attempted the rest of stdin\n"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn json_tells_every_outcome_by_its_name() {
+    let (sandbox, _server, _) = with_two_sessions();
+    let unknown = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+    let ran = sandbox.run(&["close", "--must-exist", "-o", "json", unknown]);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (ran.code, &json["items"][0]["outcome"]),
+        (3, &"not_found".into())
+    );
+    let ran = sandbox.run(&["--server", "unix:/nowhere", "close", "-o", "json", unknown]);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (ran.code, &json["items"][0]["outcome"]),
+        (7, &"failed".into())
     );
 }

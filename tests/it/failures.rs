@@ -165,3 +165,36 @@ fn a_stopped_command_says_what_it_did() {
         assert_eq!(child.wait().unwrap().code(), Some(code));
     }
 }
+
+/// A close that was sent and answered with nonsense may have been done.
+#[test]
+fn an_unreadable_answer_to_a_close_is_unknown() {
+    let sandbox = Sandbox::new();
+    for nonsense in [answer(200, "<html>"), answer(502, "<html>bad gateway")] {
+        let server = FakeServer::answering(vec![nonsense]);
+        let ran = sandbox.run(&["--server", &server.url, "close-session", "-o", "jsonl", ID]);
+        assert_eq!(ran.code, 9, "{}", ran.stderr);
+        assert!(
+            ran.stdout.contains("\"outcome\":\"unknown\""),
+            "{}",
+            ran.stdout
+        );
+        let show = format!("try:   sessionctl --server {} show {ID}\n", server.url);
+        assert!(ran.stderr.ends_with(&show), "{}", ran.stderr);
+    }
+}
+
+/// A server that takes the connection and stays silent is not called absent.
+#[test]
+fn a_list_without_an_answer_says_so() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![None, None, None]);
+    let ran = sandbox.run(&["--server", &server.url, "list"]);
+    assert_eq!(ran.code, 7);
+    assert!(
+        ran.stderr.contains("no answer came from the server")
+            && !ran.stderr.contains("sessionctl serve"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -298,3 +298,38 @@ fn local_commands_take_turns() {
         "9\n"
     );
 }
+
+/// Without a server the options are those of the last server, not the defaults: else what lives would be called expired.
+#[test]
+fn local_mode_goes_by_the_options_of_the_last_server() {
+    let sandbox = Sandbox::new();
+    let options = [
+        "--insecure-cookie",
+        "--max-sessions",
+        "2",
+        "--inactive-session-timeout",
+        "20d",
+    ];
+    let server = sandbox.serve(&options);
+    sandbox.run(&["open-session"]).ok();
+    drop(server);
+    let data = sandbox.data();
+    let local = |arguments: &[&str]| {
+        sandbox.run(&[&["--local", data.to_str().unwrap()], arguments].concat())
+    };
+    let json: serde_json::Value =
+        serde_json::from_str(&local(&["list", "-o", "json"]).ok()).unwrap();
+    let instant = |name: &str| -> sessionctl::clock::Timestamp {
+        json["items"][0][name].as_str().unwrap().parse().unwrap()
+    };
+    let lifetime = instant("expires_at").since(instant("created_at"));
+    assert_eq!(lifetime, std::time::Duration::from_secs(20 * 24 * 3600));
+    let jar = sandbox.path("jar");
+    local(&["open-session", "--cookie-jar", jar.to_str().unwrap()]).ok();
+    assert!(
+        fs::read_to_string(&jar).unwrap().contains("\tFALSE\t"),
+        "no Secure"
+    );
+    assert!(fs::read_to_string(&jar).unwrap().contains("\t4DSID\t"));
+    assert_eq!(local(&["open-session"]).code, 6, "the limit holds too");
+}

@@ -118,11 +118,15 @@ pub(crate) struct Running<S: Store> {
 
 impl<S: Store> Running<S> {
     fn start(store: S, clock: ManualClock, options: Options, work: Work) -> Self {
-        let registry = Registry::new(store, Arc::new(clock.clone()), options.clone());
+        let registry = Registry::new(store, Arc::new(clock.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
         let running = registry.clone();
-        let work = (work == Work::Regular)
-            .then(|| tokio::spawn(async move { running.run(async { drop(stopped.await) }).await }));
+        let work = (work == Work::Regular).then(|| {
+            tokio::spawn(async move {
+                // A store that a test has broken has nothing to write.
+                let _ = running.run(async { drop(stopped.await) }).await;
+            })
+        });
         Self {
             registry,
             stop: Some(stop),
@@ -270,7 +274,11 @@ impl BehindServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let clock = Arc::new(disk.running.clock.clone());
         let registry = disk.running.registry.clone();
-        let listeners = Listeners { web, admin };
+        let listeners = Listeners {
+            web,
+            admin,
+            web_connections: 64,
+        };
         let server = tokio::spawn(server::serve(registry, listeners, cookie, clock, async {
             drop(stopped.await)
         }));

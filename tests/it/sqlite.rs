@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use sessionctl::admin::{Admin as _, Ending};
 use sessionctl::error::Error;
 use sessionctl::options::Options;
-use sessionctl::session::State;
+use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
 use sessionctl::store::Store as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
@@ -70,7 +70,16 @@ async fn a_begun_closing_refuses_at_once_and_answers_after_its_commit() {
         timeout(A_WHILE, place.is_live(&token)).await.is_err(),
         "neither let in nor refused for good"
     );
-    assert_eq!(place.admin().show(id).await.unwrap().state, State::Closing);
+    let show = place.admin().show(id);
+    assert!(
+        timeout(A_WHILE, show).await.is_err(),
+        "told before the commit"
+    );
+    let list = place.admin().list(Default::default());
+    assert!(
+        timeout(A_WHILE, list).await.is_err(),
+        "told before the commit"
+    );
     assert_eq!(
         place.registry().finish_begun().await.unwrap(),
         0,
@@ -79,6 +88,67 @@ async fn a_begun_closing_refuses_at_once_and_answers_after_its_commit() {
     disk.execute_batch("ROLLBACK").unwrap();
     assert!(closing.await.unwrap().unwrap().initiated);
     assert!(!place.is_live(&token).await);
+    assert_eq!(place.admin().show(id).await.unwrap().state, State::Closing);
+}
+
+/// A drop that cuts a closing short is told to its closer after its own commit, not after the closing's.
+#[tokio::test]
+async fn an_ending_is_not_told_before_its_commit() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, _) = place.enter().await;
+    place.admin().close(id, operator()).await.unwrap();
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let mut dropping = tokio::spawn(async move { registry.drop_session(id, operator()).await });
+    assert!(timeout(A_WHILE, &mut dropping).await.is_err());
+    let closing = place.registry().close(id, operator());
+    assert!(
+        timeout(A_WHILE, closing).await.is_err(),
+        "its cause is not on disk yet"
+    );
+    disk.execute_batch("ROLLBACK").unwrap();
+    let outcome = dropping.await.unwrap().unwrap();
+    assert_eq!(
+        (outcome.outcome, outcome.cause),
+        (Ending::Closed, Some(Cause::Dropped))
+    );
+}
+
+/// Another program's lock is no failure of the disk: changes wait for it, however long it takes.
+#[tokio::test]
+async fn another_programs_lock_is_waited_for() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let opening = tokio::spawn(async move { registry.enter(None, browser()).await });
+    // More than once SQLite's own patience.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    disk.execute_batch("ROLLBACK").unwrap();
+    assert!(opening.await.unwrap().is_ok());
+    assert!(place.admin().ready().await.is_ok());
+}
+
+#[tokio::test]
+async fn the_rows_of_closed_sessions_are_removed() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (kept, _) = place.enter().await;
+    for _ in 0..5 {
+        let (id, _) = place.enter().await;
+        place.admin().drop_session(id, operator()).await.unwrap();
+    }
+    place.registry().store().flush().await.unwrap();
+    let disk = database(&place);
+    let ids: Vec<[u8; 16]> = {
+        let mut select = disk.prepare("SELECT id FROM sessions").unwrap();
+        select
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    };
+    assert_eq!(ids, [*kept.as_bytes()]);
 }
 
 /// S23: after a failed commit nothing is acknowledged and nobody is let in; a restart reads what is there.
@@ -93,7 +163,7 @@ async fn a_failed_commit_stops_all_acknowledgements() {
         .unwrap();
     assert!(matches!(
         place.admin().close(id, operator()).await,
-        Err(Error::Unavailable(_))
+        Err(Error::Unconfirmed(_))
     ));
     assert!(matches!(
         place.web().check(&token, true).await,
@@ -207,6 +277,24 @@ fn a_directory_with_other_things_in_it_is_refused() {
     ));
     let mode = fs::metadata(directory.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755, "and left as it is");
+}
+
+/// A file that happens to be called `lock` makes no store.
+#[test]
+fn somebody_elses_lock_file_is_left_alone() {
+    for others in [&["lock"][..], &["lock", "thesis.txt"]] {
+        let directory = tempfile::tempdir().unwrap();
+        for name in others {
+            fs::write(directory.path().join(name), "precious").unwrap();
+        }
+        let taken = DataDir::exclusive(directory.path(), true);
+        assert!(
+            matches!(taken, Err(DirectoryError::Foreign(_))),
+            "{others:?}"
+        );
+        let lock = fs::read_to_string(directory.path().join("lock")).unwrap();
+        assert_eq!(lock, "precious");
+    }
 }
 
 #[test]

@@ -41,8 +41,8 @@ for_every_store! {
     no_change_brings_a_session_back,
     only_what_was_begun_is_finished,
     begun_closings_are_claimed_once_until_the_lease_ends,
-    inactive_ends_only_what_is_due,
-    due_sessions_are_offered_until_somebody_closes_them,
+    expiring_ends_only_what_is_due,
+    what_is_due_makes_room,
     the_limit_counts_what_is_not_closing,
     every_change_has_a_greater_number,
 }
@@ -78,6 +78,7 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
         user: Some("ana".into()),
         ip: None,
         user_agent: Some("agent".into()),
+        actor: "server".into(),
     };
     let (id, token_hash) = (new.id, new.token_hash);
     match store.apply(Change::Open(new), now).await.unwrap() {
@@ -89,7 +90,7 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
             Some((id, token_hash))
         }
         Applied::Full => None,
-        applied @ Applied::Ended { .. } => panic!("{applied:?}"),
+        applied @ (Applied::Ended { .. } | Applied::Expired(_)) => panic!("{applied:?}"),
     }
 }
 
@@ -320,32 +321,58 @@ async fn begun_closings_are_claimed_once_until_the_lease_ends<S: Store>(store: &
     );
 }
 
-async fn inactive_ends_only_what_is_due<S: Store>(store: &S) {
-    let (id, token) = open(store, second(0)).await;
-    let inactive = Change::BeginClose(end(id, Cause::Inactive));
-    assert_eq!(
-        apply(store, inactive.clone(), second(59)).await.1,
-        Part::None
-    );
-    assert!(is_live(store, &token, second(59)).await);
-    assert_eq!(apply(store, inactive, second(60)).await.1, Part::Began);
+async fn expire<S: Store>(store: &S, limit: usize, now: Timestamp) -> usize {
+    let actor = "server".to_owned();
+    match store
+        .apply(Change::Expire { actor, limit }, now)
+        .await
+        .unwrap()
+    {
+        Applied::Expired(count) => count,
+        applied => panic!("{applied:?}"),
+    }
 }
 
-async fn due_sessions_are_offered_until_somebody_closes_them<S: Store>(store: &S) {
-    let (idle, _) = open(store, second(0)).await;
+async fn expiring_ends_only_what_is_due<S: Store>(store: &S) {
+    let (first, _) = open(store, second(0)).await;
+    let (other, _) = open(store, second(0)).await;
     let (busy, token) = open(store, second(0)).await;
     store.visit(&token, Use::Request, second(30)).await.unwrap();
-    assert!(store.due(second(59), 10).await.unwrap().is_empty());
-    assert_eq!(store.due(second(60), 10).await.unwrap(), [idle]);
-    let again = store.due(second(70), 10).await.unwrap();
-    assert_eq!(again, [idle], "nobody closed it");
-    apply(
-        store,
-        Change::BeginClose(end(idle, Cause::Inactive)),
-        second(70),
-    )
-    .await;
-    assert_eq!(store.due(second(90), 10).await.unwrap(), [busy]);
+    assert_eq!(expire(store, 10, second(59)).await, 0);
+    assert_eq!(expire(store, 1, second(60)).await, 1);
+    assert_eq!(expire(store, 10, second(60)).await, 1);
+    assert_eq!(expire(store, 10, second(89)).await, 0);
+    for id in [first, other] {
+        let found = store.find(id, second(89)).await.unwrap();
+        assert!(
+            matches!(found, Found::Open(_, Some(Cause::Inactive))),
+            "{found:?}"
+        );
+    }
+    assert!(is_live(store, &token, second(89)).await);
+    assert_eq!(expire(store, 10, second(90)).await, 1);
+    assert_eq!(
+        store.claim(second(90), second(99), 10).await.unwrap(),
+        [first, other, busy]
+    );
+}
+
+async fn what_is_due_makes_room<S: Store>(store: &S) {
+    for _ in 0..4 {
+        open(store, second(0)).await;
+    }
+    assert!(try_open(store, second(59)).await.is_none());
+    let (id, token) = open(store, second(60)).await;
+    assert!(is_live(store, &token, second(60)).await);
+    assert_eq!(
+        store.claim(second(60), second(99), 10).await.unwrap().len(),
+        1,
+        "no more than it took"
+    );
+    assert!(matches!(
+        store.find(id, second(60)).await.unwrap(),
+        Found::Open(_, None)
+    ));
 }
 
 async fn the_limit_counts_what_is_not_closing<S: Store>(store: &S) {

@@ -401,3 +401,84 @@ fn curl_is_a_web_client() {
         opened.trim()
     );
 }
+
+/// S33: what is no id at all is a problem too, not the framework's own text.
+#[test]
+fn s33_every_refusal_is_a_problem() {
+    let sandbox = Sandbox::new();
+    let token_file = sandbox.path("token");
+    let file = token_file.to_str().unwrap();
+    let server = sandbox.serve(&["--admin", "127.0.0.1:0", "--admin-token-file", file]);
+    let bearer = format!(
+        "Bearer {}",
+        std::fs::read_to_string(&token_file).unwrap().trim()
+    );
+    let id = "/v1/sessions/5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+    let json = ("Content-Type", "application/json");
+    type Case<'a> = (&'a str, String, Vec<(&'a str, &'a str)>, &'a str, u16);
+    let cases: [Case<'_>; 14] = [
+        ("GET", "/v1/sessions/%ff".into(), vec![], "", 400),
+        ("GET", "/v1/sessions/nonsense".into(), vec![], "", 400),
+        ("GET", "/v1/sessions?limit=x".into(), vec![], "", 400),
+        ("GET", "/v1/sessions?unknown=1".into(), vec![], "", 400),
+        ("GET", id.into(), vec![], "", 404),
+        ("GET", "/v1/nothing".into(), vec![], "", 404),
+        ("PUT", id.into(), vec![], "", 405),
+        ("TRACE", id.into(), vec![], "", 405),
+        ("GET", format!("{id}/close"), vec![], "", 405),
+        (
+            "POST",
+            format!("{id}/close"),
+            vec![("Content-Length", "2")],
+            "{}",
+            415,
+        ),
+        (
+            "POST",
+            format!("{id}/close"),
+            vec![json, ("Content-Length", "5")],
+            "{\"a\":",
+            400,
+        ),
+        (
+            "POST",
+            format!("{id}/close"),
+            vec![json, ("Content-Length", "7")],
+            "{\"a\":1}",
+            400,
+        ),
+        (
+            "POST",
+            format!("{id}/close"),
+            vec![json, ("Content-Length", "70000")],
+            "",
+            413,
+        ),
+        (
+            "POST",
+            format!("{id}/close"),
+            vec![json, ("Content-Length", "19")],
+            "{\"must_exist\":true}",
+            404,
+        ),
+    ];
+    for (method, path, mut headers, body, expected) in cases {
+        headers.push(("Authorization", &bearer));
+        let body = if expected == 413 {
+            "x".repeat(70_000)
+        } else {
+            body.to_owned()
+        };
+        let (status, head, body) = request(&server.admin, method, &path, &headers, &body).unwrap();
+        assert_eq!(status, expected, "{method} {path}: {body}");
+        assert_eq!(
+            header(&head, "content-type"),
+            Some("application/problem+json"),
+            "{method} {path}"
+        );
+        let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(problem["status"], expected);
+        assert!(problem["type"].is_string() && problem["title"].is_string());
+        assert_eq!(status == 405, header(&head, "allow").is_some());
+    }
+}

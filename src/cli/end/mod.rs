@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use uuid::Uuid;
 
 use self::report::{Onward, Report, Verb};
 use self::targets::Targets;
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::quoted;
 use super::signals::Signals;
 use super::target::{Access, Context, Operation};
 use crate::admin::{Admin, EndRequest, Reason};
@@ -95,10 +95,22 @@ impl Operation for EndSessions {
 
     /// Every UUID that was named is read before the first session ends.
     fn check(&mut self) -> Result<()> {
-        let named = self.arguments.uuids.iter().filter(|uuid| *uuid != "-");
-        self.named = named
-            .map(|uuid| uuid.parse())
-            .collect::<Result<_, SessionIdError>>()?;
+        let is_one = self.arguments.uuids.len() == 1;
+        for (index, uuid) in self
+            .arguments
+            .uuids
+            .iter()
+            .enumerate()
+            .filter(|(_, uuid)| *uuid != "-")
+        {
+            let id = uuid.parse().map_err(|error: SessionIdError| match is_one {
+                true => anyhow::Error::from(error),
+                false => {
+                    anyhow::Error::from(error).context(format!("UUID number {} is none", index + 1))
+                }
+            });
+            self.named.push(id?);
+        }
         if self.reads_stdin() && !self.named.is_empty() {
             return Err(Failure::new(
                 Exit::Usage,
@@ -129,22 +141,21 @@ impl Operation for EndSessions {
             reason: self.reason.clone(),
             wait: self.wait,
             must_exist: self.arguments.must_exist,
-            // The same for all targets and all tries: it is kept with each closing.
-            request_id: Some(Uuid::new_v4()),
+            request_id: None,
             actor: context.actor.clone(),
         };
         let mut signals = Signals::catch()?;
         let mut report = Report::new(
             self.verb,
             request.wait,
-            format!("{} {}", context.flag, context.name),
+            format!("{} {}", context.flag, quoted(&context.name)),
         );
         let mut targets = if self.reads_stdin() {
             Targets::lines_of(self.stdin)
         } else {
             Targets::named(self.named)
         };
-        report.begin(output)?;
+        report.begin(output);
         loop {
             let target = tokio::select! {
                 biased;
@@ -165,7 +176,7 @@ impl Operation for EndSessions {
             else {
                 break;
             };
-            if report.record(output, id, result)? == Onward::Stop || report.stopped.is_some() {
+            if report.record(output, id, result) == Onward::Stop || report.stopped.is_some() {
                 break;
             }
         }

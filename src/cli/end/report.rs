@@ -1,12 +1,14 @@
 //! What was done so far, told as it happens, and the exit code that follows.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Error as AnyError, Result};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::admin::{Admin, EndRequest, Ending, Outcome};
-use crate::cli::exit::{Exit, exit_of};
+use crate::cli::exit::{Exit, Failure, exit_of};
 use crate::cli::output::{Format, Output};
 use crate::cli::signals::Signals;
 use crate::cli::text::{csv_cell, json, visible};
@@ -49,6 +51,10 @@ pub(super) struct Report {
     unknown: usize,
     pub(super) not_attempted: Option<usize>,
     pub(super) stopped: Option<Exit>,
+    /// Whether an error ended the work that every further target would meet.
+    gave_up: bool,
+    /// Why stdout cannot be written any more.
+    unwritten: Option<AnyError>,
 }
 
 /// One outcome as JSON; `failed` and `unknown` are the command line's own.
@@ -60,11 +66,20 @@ enum Item<'a> {
         id: SessionId,
         outcome: &'static str,
         initiated: bool,
-        error: String,
+        error: &'a str,
     },
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
+    fn unknown(id: SessionId, error: &'a str) -> Self {
+        Self::Failed {
+            id,
+            outcome: "unknown",
+            initiated: false,
+            error,
+        }
+    }
+
     fn csv(&self) -> String {
         match self {
             Self::Ended(Outcome {
@@ -102,6 +117,8 @@ impl Report {
             unknown: 0,
             not_attempted: None,
             stopped: None,
+            gave_up: false,
+            unwritten: None,
         }
     }
 
@@ -114,10 +131,16 @@ impl Report {
         signals: &mut Signals,
         output: &mut Output,
     ) -> Option<Result<Outcome, Error>> {
+        // The same for all tries of this call: it is kept with the closing and recognises a retry.
+        let request = EndRequest {
+            request_id: Some(Uuid::new_v4()),
+            ..request.clone()
+        };
+        let verb = self.verb;
         let ending = async {
-            match self.verb {
-                Verb::Close => admin.close(id, request.clone()).await,
-                Verb::Drop => admin.drop_session(id, request.clone()).await,
+            match verb {
+                Verb::Close => admin.close(id, request).await,
+                Verb::Drop => admin.drop_session(id, request).await,
             }
         };
         let mut ending = std::pin::pin!(ending);
@@ -134,6 +157,7 @@ impl Report {
             _ = signals.next() => {
                 self.unknown += 1;
                 output.tell(&format!("unknown {id}; sessionctl {} show {id} tells", self.target));
+                self.write(output, &Item::unknown(id, "left before the answer came"));
                 None
             }
         }
@@ -150,52 +174,58 @@ impl Report {
         output: &mut Output,
         id: SessionId,
         result: Result<Outcome, Error>,
-    ) -> Result<Onward> {
+    ) -> Onward {
         match result {
             Ok(outcome) => {
                 self.done += 1;
                 self.exits.push(self.exit_of_outcome(&outcome));
-                self.write(output, &Item::Ended(&outcome))?;
+                self.write(output, &Item::Ended(&outcome));
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
                     let waited = humantime::format_duration(self.wait);
                     output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished within {waited}"));
                 }
-                Ok(Onward::Next)
             }
-            Err(error) => {
-                let is_unknown = matches!(error, Error::OutcomeUnknown { .. });
-                if is_unknown {
-                    self.unknown += 1
-                } else {
-                    self.failed += 1
-                }
-                let outcome = if is_unknown { "unknown" } else { "failed" };
-                let onward = if concerns_all(&error) {
-                    Onward::Stop
-                } else {
-                    Onward::Next
-                };
-                self.write(
-                    output,
-                    &Item::Failed {
-                        id,
-                        outcome,
-                        initiated: false,
-                        error: error.to_string(),
-                    },
-                )?;
-                let ended = self.verb.done();
-                let what = if is_unknown {
-                    format!("whether {id} was {ended} is unknown")
-                } else {
-                    format!("{id} was not {ended}")
-                };
-                let error = AnyError::from(error).context(what);
-                self.exits.push(exit_of(&error));
-                output.tell_error(&error);
-                Ok(onward)
-            }
+            Err(error) => self.record_failure(output, id, error),
         }
+        if self.gave_up || self.unwritten.is_some() {
+            Onward::Stop
+        } else {
+            Onward::Next
+        }
+    }
+
+    fn record_failure(&mut self, output: &mut Output, id: SessionId, error: Error) {
+        self.gave_up = concerns_all(&error);
+        let (text, ended) = (error.to_string(), self.verb.done());
+        let error = if matches!(error, Error::OutcomeUnknown { .. } | Error::Unconfirmed(_)) {
+            self.unknown += 1;
+            self.write(output, &Item::unknown(id, &text));
+            let unknown = Failure::new(
+                Exit::Unknown,
+                format!("whether {id} was {ended} is unknown"),
+            );
+            let show = format!("sessionctl {} show {id}", self.target);
+            AnyError::from(unknown.caused_by(error).advise(show))
+        } else {
+            self.failed += 1;
+            let outcome = if matches!(error, Error::NotFound(_)) {
+                "not_found"
+            } else {
+                "failed"
+            };
+            self.write(
+                output,
+                &Item::Failed {
+                    id,
+                    outcome,
+                    initiated: false,
+                    error: &text,
+                },
+            );
+            AnyError::from(error).context(format!("{id} was not {ended}"))
+        };
+        self.exits.push(exit_of(&error));
+        output.tell_error(&error);
     }
 
     fn exit_of_outcome(&self, outcome: &Outcome) -> Exit {
@@ -207,31 +237,40 @@ impl Report {
         }
     }
 
-    pub(super) fn begin(&self, output: &mut Output) -> Result<()> {
-        match output.format {
-            Format::Json => output.raw(&format!("{{\"schema\":{SCHEMA},\"items\":["))?,
-            Format::Csv => output.line("id,outcome,initiated,cause,user")?,
-            Format::Table | Format::Jsonl | Format::Uuid => {}
-        }
-        Ok(())
+    pub(super) fn begin(&mut self, output: &mut Output) {
+        let written = match output.format {
+            Format::Json => output.line(&format!("{{\"schema\":{SCHEMA},\"items\":[")),
+            Format::Csv => output.line("id,outcome,initiated,cause,user"),
+            Format::Table | Format::Jsonl | Format::Uuid => Ok(()),
+        };
+        self.note(written);
     }
 
-    fn write(&mut self, output: &mut Output, item: &Item<'_>) -> Result<()> {
-        let separator = if self.items == 0 { "\n" } else { ",\n" };
+    fn write(&mut self, output: &mut Output, item: &Item<'_>) {
+        let separator = if self.items == 0 { "" } else { "," };
         self.items += 1;
-        match (output.format, item) {
-            (Format::Json, _) => output.raw(&format!("{separator}{}", json(item)?))?,
-            (Format::Jsonl, _) => output.json(item)?,
-            (Format::Csv, _) => output.line(&item.csv())?,
+        let written = match (output.format, item) {
+            (Format::Json, _) => json(item)
+                .map_err(io::Error::from)
+                .and_then(|item| output.line(&format!("{separator}{item}"))),
+            (Format::Jsonl, _) => output.json(item),
+            (Format::Csv, _) => output.line(&item.csv()),
             (Format::Table, Item::Ended(outcome)) if !output.quiet => {
-                output.line(&self.sentence(outcome))?
+                output.line(&self.sentence(outcome))
             }
             (Format::Uuid, Item::Ended(outcome)) if outcome.initiated => {
-                output.line(&outcome.id.to_string())?
+                output.line(&outcome.id.to_string())
             }
-            (Format::Table | Format::Uuid, _) => {}
+            (Format::Table | Format::Uuid, _) => Ok(()),
+        };
+        self.note(written.and_then(|()| output.flush()));
+    }
+
+    /// Remembers why stdout cannot be written: nothing more is ended then, but what was done is still told.
+    fn note(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.unwritten.get_or_insert(error.into());
         }
-        Ok(output.flush()?)
     }
 
     fn sentence(&self, outcome: &Outcome) -> String {
@@ -249,36 +288,39 @@ impl Report {
         format!("{what} {}{user}", outcome.id)
     }
 
-    pub(super) fn end(self, output: &mut Output) -> Result<Exit> {
+    pub(super) fn end(mut self, output: &mut Output) -> Result<Exit> {
         if output.format == Format::Json {
-            output.line("]}")?;
+            let written = output.line("]}").and_then(|()| output.flush());
+            self.note(written);
         }
-        let rest = self.not_attempted;
-        let is_cut_short = self.stopped.is_some() || rest.is_some_and(|rest| rest > 0);
-        if is_cut_short {
-            let done = self.verb.done();
-            let rest = rest.map_or_else(|| "the rest of stdin".into(), |rest| rest.to_string());
+        let may_be_left = self.not_attempted != Some(0);
+        let was_cut_short =
+            self.stopped.is_some() || (may_be_left && (self.gave_up || self.unwritten.is_some()));
+        if was_cut_short {
+            let rest = self
+                .not_attempted
+                .map_or_else(|| "the rest of stdin".into(), |rest| rest.to_string());
             let Self {
-                done: count,
+                done,
                 failed,
                 unknown,
+                verb,
                 ..
-            } = self;
+            } = &self;
+            let verb = verb.done();
             output.tell(&format!(
-                "{done} {count}, failed {failed}, unknown {unknown}, not attempted {rest}"
+                "{verb} {done}, failed {failed}, unknown {unknown}, not attempted {rest}"
             ));
         }
         let together = Exit::together(&self.exits);
-        Ok(match self.stopped {
-            Some(signal) => signal,
-            None if rest.is_some_and(|rest| rest > 0)
-                && self.done > 0
-                && together != Exit::Unknown =>
-            {
-                Exit::Partial
+        match (self.stopped, self.unwritten) {
+            (Some(signal), _) => Ok(signal),
+            (None, _) if was_cut_short && self.done > 0 && together != Exit::Unknown => {
+                Ok(Exit::Partial)
             }
-            None => together,
-        })
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(together),
+        }
     }
 }
 
@@ -287,6 +329,9 @@ fn concerns_all(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable { .. }
+            | Error::NoAnswer { .. }
+            | Error::OutcomeUnknown { .. }
+            | Error::Unconfirmed(_)
             | Error::Unauthenticated
             | Error::Forbidden(_)
             | Error::Unavailable(_)

@@ -1,6 +1,6 @@
 //! The sessions to end: named on the command line, or read from stdin as they come.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use anyhow::{Error as AnyError, Result};
 use tokio::sync::mpsc;
@@ -44,21 +44,41 @@ impl Targets {
     }
 }
 
-fn read_lines(stdin: Box<dyn BufRead + Send>, lines: &mpsc::Sender<Result<SessionId>>) {
-    for (number, line) in stdin.lines().enumerate() {
-        let target = match line {
-            Ok(line) if line.trim().is_empty() || line.trim_start().starts_with('#') => continue,
-            Ok(line) => line.trim().parse().map_err(|error| at_line(number, error)),
-            Err(error) => Err(Failure::new(Exit::Failure, "cannot read stdin")
-                .caused_by(error)
-                .into()),
+/// Bytes of a line, at most: a UUID in its longest spelling, with room for blanks and comments.
+const LINE_LIMIT: u64 = 4_096;
+
+/// Sends the targets on until the input or the receiver ends. An input that cannot be read ends there.
+fn read_lines(mut stdin: Box<dyn BufRead + Send>, targets: &mpsc::Sender<Result<SessionId>>) {
+    for number in 1_u64.. {
+        let mut line = Vec::new();
+        let read = stdin.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line);
+        let (target, is_last) = match read {
+            Ok(0) => return,
+            Ok(length) if length as u64 == LINE_LIMIT => (Err(too_long(number)), true),
+            Ok(_) => match String::from_utf8_lossy(&line).trim() {
+                "" => continue,
+                text if text.starts_with('#') => continue,
+                text => (text.parse().map_err(|error| at_line(number, error)), false),
+            },
+            Err(error) => (
+                Err(Failure::new(Exit::Failure, "cannot read stdin")
+                    .caused_by(error)
+                    .into()),
+                true,
+            ),
         };
-        if lines.blocking_send(target).is_err() {
+        if targets.blocking_send(target).is_err() || is_last {
             return;
         }
     }
 }
 
-fn at_line(index: usize, error: SessionIdError) -> AnyError {
-    Failure::new(Exit::Usage, format!("line {} of stdin: {error}", index + 1)).into()
+fn at_line(number: u64, error: SessionIdError) -> AnyError {
+    Failure::new(Exit::Usage, format!("line {number} of stdin: {error}")).into()
+}
+
+fn too_long(number: u64) -> AnyError {
+    let text =
+        format!("line {number} of stdin is longer than {LINE_LIMIT} bytes; the rest is not read");
+    Failure::new(Exit::Usage, text).into()
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
-use super::live::{LiveSet, Prepared, Visited};
+use super::live::{LiveSet, Prepared, Told};
 use super::memory::SharedLive;
 use super::record::Row;
 use super::{Applied, Change, Error, Found, Store, Use};
@@ -33,6 +33,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     /// `None` when the store was opened for looking only.
     writer: Option<JoinHandle<()>>,
+    options: Options,
     directory: DataDir,
 }
 
@@ -96,34 +97,53 @@ struct Progress {
 }
 
 impl SqliteStore {
-    /// Opens the store of a directory that was taken for changes, making an empty one if there is none.
+    /// Opens the store of a directory that was taken for changes, to serve it with these options; makes an empty one
+    /// if there is none.
     ///
     /// # Errors
     /// See [`OpenError`]. A store that is not understood is refused whole.
     pub fn open(directory: DataDir, options: Options) -> Result<Self, OpenError> {
+        Self::open_for_changes(directory, Some(options))
+    }
+
+    /// The same, with the options of the last server that had it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_as_served(directory: DataDir) -> Result<Self, OpenError> {
+        Self::open_for_changes(directory, None)
+    }
+
+    /// Opens the store of a directory that was taken for looking: nothing is changed, nothing is started. It goes by the
+    /// options of the last server that had it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_read_only(directory: DataDir) -> Result<Self, OpenError> {
+        let live = schema::open_for_looking(&directory.database())?;
+        let options = live.options().clone();
+        Ok(Self {
+            shared: Arc::new(Shared::new(live)),
+            writer: None,
+            directory,
+            options,
+        })
+    }
+
+    fn open_for_changes(directory: DataDir, options: Option<Options>) -> Result<Self, OpenError> {
         let (connection, live, ended) = schema::open_for_changes(&directory.database(), options)?;
+        let options = live.options().clone();
         let shared = Arc::new(Shared::new(live));
         let writer = Writer::new(connection, Arc::clone(&shared), ended);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run());
+        let writer = Some(thread.map_err(OpenError::Thread)?);
         Ok(Self {
             shared,
-            writer: Some(thread.map_err(OpenError::Thread)?),
+            writer,
             directory,
-        })
-    }
-
-    /// Opens the store of a directory that was taken for looking: nothing is changed, nothing is started.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open_read_only(directory: DataDir, options: Options) -> Result<Self, OpenError> {
-        let live = schema::open_for_looking(&directory.database(), options)?;
-        Ok(Self {
-            shared: Arc::new(Shared::new(live)),
-            writer: None,
-            directory,
+            options,
         })
     }
 
@@ -153,12 +173,8 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Visit>, Error> {
         self.shared.check()?;
-        let visited = self.shared.live.read()?.visit(token, usage, now);
-        match visited {
-            Visited::Live(visit) => Ok(Some(visit)),
-            Visited::Nobody => Ok(None),
-            Visited::Refused(seq) => self.shared.durable(seq).await.map(|()| None),
-        }
+        let told = self.shared.live.read()?.visit(token, usage, now);
+        self.shared.when_durable(told).await
     }
 
     async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
@@ -166,23 +182,24 @@ impl Store for SqliteStore {
             return Err(Error::ReadOnly);
         }
         let prepared = self.shared.submit(change, now)?;
-        self.shared.durable(prepared.durable).await?;
-        Ok(self.shared.live.read()?.answer(&prepared.answer, now))
+        self.shared
+            .durable(prepared.durable)
+            .await
+            .map_err(unconfirmed)?;
+        let told = self.shared.live.read()?.answer(&prepared.answer, now);
+        self.shared.when_durable(told).await
     }
 
     async fn find(&self, id: SessionId, now: Timestamp) -> Result<Found, Error> {
         self.shared.check()?;
-        Ok(self.shared.live.read()?.find(id, now))
+        let told = self.shared.live.read()?.find(id, now);
+        self.shared.when_durable(told).await
     }
 
     async fn page(&self, query: ListQuery, now: Timestamp) -> Result<Page, Error> {
         self.shared.check()?;
-        Ok(self.shared.live.read()?.page(query, now))
-    }
-
-    async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<SessionId>, Error> {
-        self.shared.check()?;
-        Ok(self.shared.live.write()?.due(now, max))
+        let told = self.shared.live.read()?.page(query, now);
+        self.shared.when_durable(told).await
     }
 
     async fn claim(
@@ -211,7 +228,12 @@ impl Store for SqliteStore {
     }
 
     async fn health(&self) -> Result<(), Error> {
-        self.shared.check()
+        self.shared.check()?;
+        self.shared.live.read().map(drop)
+    }
+
+    fn options(&self) -> &Options {
+        &self.options
     }
 }
 
@@ -239,11 +261,16 @@ impl Shared {
             return Err(Error::Busy);
         }
         let mut prepared = live.prepare(change, now);
-        if let Some(row) = prepared.row.take() {
-            queue.rows.push(row);
+        if !prepared.rows.is_empty() {
+            queue.rows.append(&mut prepared.rows);
             self.wake.notify_one();
         }
         Ok(prepared)
+    }
+
+    /// Waits until something may be told.
+    async fn when_durable<T>(&self, told: Told<T>) -> Result<T, Error> {
+        self.durable(told.durable).await.map(|()| told.what)
     }
 
     /// Waits until everything up to `seq` is on disk.
@@ -275,6 +302,14 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Nothing panics under this lock but an allocation; the queue is whole at every step.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The store failed while it held the change: the disk may have it.
+fn unconfirmed(error: Error) -> Error {
+    match error {
+        Error::Poisoned(source) => Error::Unconfirmed(source),
+        error => error,
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row as SqlRow, Transaction, named_params, params};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::options::Options;
 use crate::session::{Cause, Kind, Mode, Seq, SessionId};
 use crate::store::End;
 use crate::store::record::{Begin, Record, Row, Tombstone};
@@ -142,6 +143,28 @@ fn cut_short(transaction: &Transaction<'_>, begin: Seq, end: &End) -> Result<()>
     let request_id = end.request_id.as_ref().map(Uuid::as_bytes);
     update.execute(params![number(begin), end.reason, end.actor, request_id])?;
     Ok(())
+}
+
+/// Keeps what a server is started with.
+pub(super) fn write_options(connection: &mut Connection, options: &Options) -> Result<()> {
+    let transaction = connection.transaction()?;
+    for (name, value) in options.as_numbers() {
+        let mut upsert = transaction
+            .prepare_cached("INSERT OR REPLACE INTO served_with (name, value) VALUES (?1, ?2)")?;
+        upsert.execute(params![name, value])?;
+    }
+    transaction.commit()
+}
+
+/// What the last server was started with; the defaults where there was none.
+pub(super) fn read_options(connection: &Connection) -> Result<Options> {
+    let mut options = Options::default();
+    let mut select = connection.prepare("SELECT name, value FROM served_with")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        options.set_number(row.get_ref(0)?.as_str()?, row.get(1)?);
+    }
+    Ok(options)
 }
 
 /// A session that is not closed, as it stands on disk.

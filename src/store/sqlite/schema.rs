@@ -48,6 +48,8 @@ const MIGRATIONS: [&str; 1] = ["
         drop_actor TEXT,
         drop_request_id BLOB
     ) STRICT;
+    -- What the last server was started with: a command without a server goes by it.
+    CREATE TABLE served_with (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 "];
 
 /// The version that the last migration makes.
@@ -56,7 +58,7 @@ const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Opens or makes the database, and reads it: the live set, and the rows of closed sessions that are still there.
 pub(super) fn open_for_changes(
     path: &Path,
-    options: Options,
+    options: Option<Options>,
 ) -> Result<(Connection, LiveSet, Vec<Seq>), OpenError> {
     create_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -64,20 +66,23 @@ pub(super) fn open_for_changes(
     check_version(&connection, path)?;
     prepare(&mut connection).map_err(sqlite(path))?;
     sync_directory(path)?;
-    let (live, ended) = load(&connection, path, options)?;
+    if let Some(options) = &options {
+        rows::write_options(&mut connection, options).map_err(sqlite(path))?;
+    }
+    let (live, ended) = load(&connection, path)?;
     Ok((connection, live, ended))
 }
 
 /// Reads the database and changes nothing in it.
-pub(super) fn open_for_looking(path: &Path, options: Options) -> Result<LiveSet, OpenError> {
+pub(super) fn open_for_looking(path: &Path) -> Result<LiveSet, OpenError> {
     if !path.exists() {
         return Err(DirectoryError::Missing(path.parent().unwrap_or(path).into()).into());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     match check_version(&connection, path)? {
-        0 => Ok(LiveSet::new(options)),
-        _ => load(&connection, path, options).map(|(live, _)| live),
+        0 => Ok(LiveSet::new(Options::default())),
+        _ => load(&connection, path).map(|(live, _)| live),
     }
 }
 
@@ -122,9 +127,19 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError>
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.busy_timeout(std::time::Duration::from_millis(500))?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+        // Where there is no write-ahead log (some network file systems), nothing said here would hold.
+        let mode: String = row.get(0)?;
+        if mode == "wal" {
+            Ok(())
+        } else {
+            Err(rusqlite::Error::InvalidQuery)
+        }
+    })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // On macOS only this reaches the platter; elsewhere it does nothing.
+    connection.pragma_update(None, "fullfsync", true)?;
     let transaction = connection.transaction()?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for migration in MIGRATIONS
@@ -140,12 +155,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn load(
-    connection: &Connection,
-    path: &Path,
-    options: Options,
-) -> Result<(LiveSet, Vec<Seq>), OpenError> {
-    let mut live = LiveSet::new(options);
+fn load(connection: &Connection, path: &Path) -> Result<(LiveSet, Vec<Seq>), OpenError> {
+    let mut live = LiveSet::new(rows::read_options(connection).map_err(sqlite(path))?);
     let sessions = rows::read_sessions(connection, |kept| {
         live.restore(kept.record, kept.last_request_at, kept.begin)
     });

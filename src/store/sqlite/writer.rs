@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::rows;
 use super::{Progress, Shared};
@@ -40,12 +40,18 @@ impl Writer {
         loop {
             let batch = self.next(flushed);
             let flush = batch.stop || batch.flushes > flushed;
-            if let Err(error) = self.commit(&batch, flush) {
+            let written = self
+                .commit(&batch, flush)
+                .and_then(|()| self.remove_ended(flush));
+            if let Err(error) = written {
                 tracing::error!(%error, "the store cannot be written; nothing is acknowledged until a restart");
                 self.shared.poison(&error.to_string());
                 return;
             }
             flushed = batch.flushes;
+            self.shared
+                .progress
+                .send_modify(|progress| progress.flushes = flushed);
             if batch.stop {
                 return;
             }
@@ -71,21 +77,28 @@ impl Writer {
         } else {
             Vec::new()
         };
-        let removed = if flush {
-            self.next_removals()
-        } else {
-            Vec::new()
-        };
-        if batch.rows.len() + touches.len() + removed.len() > 0 {
-            let transaction = self.connection.transaction()?;
+        if batch.rows.len() + touches.len() > 0 {
+            let transaction = begin(&self.connection)?;
             for row in &batch.rows {
                 rows::write(&transaction, row)?;
             }
             rows::write_touches(&transaction, &touches)?;
-            rows::remove_sessions(&transaction, &removed)?;
             transaction.commit()?;
         }
         self.acknowledge(batch)
+    }
+
+    /// Removes the rows of closed sessions, in batches of neighbours: many at once, or all of them at a flush.
+    fn remove_ended(&mut self, flush: bool) -> Result<(), Failure> {
+        while self.ended.len() >= REMOVAL_BATCH || (flush && !self.ended.is_empty()) {
+            self.ended.sort_unstable();
+            let count = self.ended.len().min(REMOVAL_BATCH);
+            let batch: Vec<Seq> = self.ended.drain(..count).collect();
+            let transaction = begin(&self.connection)?;
+            rows::remove_sessions(&transaction, &batch)?;
+            transaction.commit()?;
+        }
+        Ok(())
     }
 
     /// Shows what is durable, then wakes those who wait for it.
@@ -101,15 +114,20 @@ impl Writer {
             }));
         self.shared.progress.send_modify(|progress| {
             progress.durable = batch.rows.last().map_or(progress.durable, Row::seq);
-            progress.flushes = batch.flushes;
         });
         Ok(())
     }
+}
 
-    fn next_removals(&mut self) -> Vec<Seq> {
-        self.ended.sort_unstable();
-        let count = self.ended.len().min(REMOVAL_BATCH);
-        self.ended.drain(..count).collect()
+/// Begins a transaction; waits as long as another program has the database. Nothing is written yet, so nothing has failed.
+fn begin(connection: &Connection) -> Result<Transaction<'_>, Failure> {
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                tracing::warn!("another program has locked the store; changes wait for it");
+            }
+            begun => return Ok(begun?),
+        }
     }
 }
 
