@@ -185,7 +185,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s v -l verb
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l data -d 'Keep the data in this directory [default: /var/lib/sessionctl as root, else below XDG_STATE_HOME]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l web -d 'Serve web clients on this address; port 0 takes a free one' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin -d 'Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: a socket below /run or XDG_RUNTIME_DIR]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin -d 'Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin-token-file -d 'The admin token\'s file; made, for its owner alone, if it is not there. Needed for an admin address with a port' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l max-sessions -d 'Hold at most this many sessions at once' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l inactive-session-timeout -d 'End a session after this long without a request: 15s, 30m, 8h, 2d' -r

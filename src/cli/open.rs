@@ -1,5 +1,6 @@
 //! `sessionctl open-session`. Prints the UUID; the secret goes into a cookie jar or nowhere.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -111,40 +112,65 @@ impl Operation for Open {
 struct CookieJar {
     file: NamedTempFile,
     path: PathBuf,
+    /// What the jar holds already.
+    kept: String,
 }
+
+/// The first line of a cookie jar, as curl writes it.
+const JAR_HEADER: &str = "# Netscape HTTP Cookie File";
 
 impl CookieJar {
     fn prepare(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let path = match path.metadata() {
-            // Under the name that a link leads to: what is replaced is the file, not the link.
-            Ok(metadata) if metadata.is_file() => path.canonicalize().unwrap_or(path.into()),
-            Ok(_) => {
-                let text = format!("{shown} is not a file; a cookie jar would take its place");
-                return Err(Failure::new(Exit::Usage, text).into());
+        let refused =
+            |text: String| Failure::new(Exit::Usage, text).advise("--cookie-jar with another name");
+        let (path, kept) = match path.metadata() {
+            Ok(metadata) if metadata.is_file() => {
+                // Under the name that a link leads to: what is replaced is the file, not the link.
+                let kept = fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the cookie jar {shown}"))?;
+                (path.canonicalize().unwrap_or(path.into()), kept)
             }
-            Err(_) => path.into(),
+            Ok(_) => {
+                return Err(refused(format!(
+                    "{shown} is not a file; a cookie jar would take its place"
+                ))
+                .into());
+            }
+            Err(_) => (path.into(), String::new()),
         };
+        if !kept.is_empty() && !kept.starts_with(JAR_HEADER) {
+            return Err(refused(format!("{shown} is there and not a cookie jar")).into());
+        }
         let directory = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
         let file = file.with_context(|| format!("cannot write the cookie jar {shown}"))?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, kept })
     }
 
+    /// Puts the session's cookie in the place of an older one; other cookies stay.
     fn fill(mut self, host: &str, opened: &Opened) -> Result<()> {
         let name = &opened.cookie_name;
         let is_secure = name.starts_with("__Host-");
         let secure = if is_secure { "TRUE" } else { "FALSE" };
         let expires = opened.session.expires_at.as_millis() / 1000;
         let token = opened.token.expose();
-        let line = format!("#HttpOnly_{host}\tFALSE\t/\t{secure}\t{expires}\t{name}\t{token}\n");
+        let domain = format!("#HttpOnly_{host}");
+        let is_other = |line: &&str| {
+            !(line.starts_with(&format!("{domain}\t")) && line.contains(&format!("\t{name}\t")))
+        };
+        let others = self
+            .kept
+            .lines()
+            .skip(1)
+            .filter(is_other)
+            .map(|line| format!("{line}\n"));
+        let cookie = format!("{domain}\tFALSE\t/\t{secure}\t{expires}\t{name}\t{token}\n");
+        let text = format!("{JAR_HEADER}\n{}{cookie}", others.collect::<String>());
         let failed = || format!("cannot write the cookie jar {}", self.path.display());
-        let written = self
-            .file
-            .write_all(format!("# Netscape HTTP Cookie File\n{line}").as_bytes());
-        written.with_context(failed)?;
+        self.file.write_all(text.as_bytes()).with_context(failed)?;
         self.file.persist(&self.path).with_context(failed)?;
         Ok(())
     }

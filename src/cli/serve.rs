@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     /// Serve web clients on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     web: SocketAddr,
-    /// Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: a socket below /run or XDG_RUNTIME_DIR]
+    /// Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<AdminAddress>,
     /// The admin token's file; made, for its owner alone, if it is not there. Needed for an admin address with a port

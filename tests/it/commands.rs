@@ -333,9 +333,23 @@ fn open_session_gives_the_cookie_to_its_jar_and_to_nobody_else() {
     let socket = sandbox.path("run/admin.sock");
     assert_eq!(open_into(&socket).code, 2);
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+    fs::write(
+        &jar,
+        format!("{text}example.com\tFALSE\t/\tFALSE\t0\tother\tkept\n"),
+    )
+    .unwrap();
     open_into(&link).ok();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_ne!(fs::read_to_string(&jar).unwrap(), text);
+    let filled = fs::read_to_string(&jar).unwrap();
+    assert!(
+        !filled.contains(token) && filled.contains("\tother\tkept\n"),
+        "one cookie in the place of the other"
+    );
+    assert_eq!(filled.lines().count(), 3);
+    let thesis = sandbox.path("thesis.txt");
+    fs::write(&thesis, "years of work").unwrap();
+    assert_eq!(open_into(&thesis).code, 2);
+    assert_eq!(fs::read_to_string(&thesis).unwrap(), "years of work");
 }
 
 #[test]
