@@ -261,8 +261,8 @@ impl Client {
             .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
         let source = Source::from(root.to_string());
         match effect {
-            _ if is_denied => Error::Forbidden(format!(
-                "not allowed to connect to {server}; its owner and root may"
+            _ if is_denied && !may_have_arrived => Error::Forbidden(format!(
+                "not allowed to connect to {server}; if it is a socket, its owner and root may"
             )),
             Effect::Repeatable | Effect::Once if may_have_arrived => self.unknown(source),
             Effect::None if may_have_arrived => Error::NoAnswer { server, source },

@@ -112,8 +112,6 @@ impl Operation for Open {
 struct CookieJar {
     file: NamedTempFile,
     path: PathBuf,
-    /// What the jar holds already.
-    kept: String,
 }
 
 /// The first line of a cookie jar, as curl writes it.
@@ -124,12 +122,13 @@ impl CookieJar {
         let shown = path.display();
         let refused =
             |text: String| Failure::new(Exit::Usage, text).advise("--cookie-jar with another name");
-        let (path, kept) = match path.metadata() {
+        let path = match path.metadata() {
             Ok(metadata) if metadata.is_file() => {
+                if !is_jar(&read_jar(path)?) {
+                    return Err(refused(format!("{shown} is there and not a cookie jar")).into());
+                }
                 // Under the name that a link leads to: what is replaced is the file, not the link.
-                let kept = fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the cookie jar {shown}"))?;
-                (path.canonicalize().unwrap_or(path.into()), kept)
+                path.canonicalize().unwrap_or(path.into())
             }
             Ok(_) => {
                 return Err(refused(format!(
@@ -137,17 +136,14 @@ impl CookieJar {
                 ))
                 .into());
             }
-            Err(_) => (path.into(), String::new()),
+            Err(_) => path.into(),
         };
-        if !kept.is_empty() && !kept.starts_with(JAR_HEADER) {
-            return Err(refused(format!("{shown} is there and not a cookie jar")).into());
-        }
         let directory = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
         let file = file.with_context(|| format!("cannot write the cookie jar {shown}"))?;
-        Ok(Self { file, path, kept })
+        Ok(Self { file, path })
     }
 
     /// Puts the session's cookie in the place of an older one; other cookies stay.
@@ -161,8 +157,12 @@ impl CookieJar {
         let is_other = |line: &&str| {
             !(line.starts_with(&format!("{domain}\t")) && line.contains(&format!("\t{name}\t")))
         };
-        let others = self
-            .kept
+        let kept = if self.path.exists() {
+            read_jar(&self.path)?
+        } else {
+            String::new()
+        };
+        let others = kept
             .lines()
             .skip(1)
             .filter(is_other)
@@ -174,4 +174,13 @@ impl CookieJar {
         self.file.persist(&self.path).with_context(failed)?;
         Ok(())
     }
+}
+
+fn read_jar(path: &Path) -> Result<String> {
+    fs::read_to_string(path)
+        .with_context(|| format!("cannot read the cookie jar {}", path.display()))
+}
+
+fn is_jar(text: &str) -> bool {
+    text.is_empty() || text.starts_with(JAR_HEADER)
 }

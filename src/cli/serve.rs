@@ -37,6 +37,9 @@ use crate::token::{Token, TokenHash};
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 160;
 
+/// Web connections at once, however few files may be open.
+const LEAST_WEB_CONNECTIONS: usize = 16;
+
 /// Web connections at once, where the limit of open files allows them.
 const MOST_WEB_CONNECTIONS: usize = 4_096;
 
@@ -228,10 +231,12 @@ pub(super) async fn start(
             default_socket(environment).context("there is no directory for the admin socket")?,
         ),
     };
-    let store = SqliteStore::open(DataDir::exclusive(&data, true)?, options.clone())?;
+    let directory = DataDir::exclusive(&data, true)?;
     let web = bind(arguments.web, "--web").await?;
     let (admin, admin_url, socket) =
         bind_admin(admin_address, arguments.admin_token_file.as_deref()).await?;
+    // Last: the store keeps the options of a server that runs, not of one that could not start.
+    let store = SqliteStore::open(directory, options.clone())?;
     store.directory().announce(Some(admin_url.clone()))?;
     let web_url = format!("http://{}", web.local_addr()?);
     let cookie = CookiePolicy::of(&options);
@@ -427,7 +432,7 @@ fn raise_connection_limit() -> usize {
     });
     open_files
         .saturating_sub(RESERVED_FILES)
-        .clamp(MOST_WEB_CONNECTIONS / 64, MOST_WEB_CONNECTIONS)
+        .clamp(LEAST_WEB_CONNECTIONS, MOST_WEB_CONNECTIONS)
 }
 
 /// The log goes where everything but results goes. Only the first server of a process says how.

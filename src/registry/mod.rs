@@ -159,14 +159,14 @@ impl<S: Store> Registry<S> {
         self.inner.begun.notify_one();
         let outcome = outcome(id, applied);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
-            // On a time-out the outcome stays what it was: begun, not ended.
+            // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.
             return match tokio::time::timeout(wait, self.ended(id)).await {
-                Ok(cause) => Ok(Outcome {
+                Ok(Ok(cause)) => Ok(Outcome {
                     outcome: Ending::Closed,
-                    cause: cause?,
+                    cause,
                     ..outcome
                 }),
-                Err(_) => Ok(outcome),
+                Ok(Err(_)) | Err(_) => Ok(outcome),
             };
         }
         checked(outcome, must_exist)

@@ -14,6 +14,9 @@ use thiserror::Error;
 /// The lock file's name. It is never unlinked: two processes would each lock a file of their own.
 const LOCK: &str = "lock";
 
+/// Bytes that a lock file of ours has at most.
+const LOCK_LIMIT: u64 = 4_096;
+
 /// The database's name.
 const DATABASE: &str = "sessions.sqlite";
 
@@ -208,8 +211,12 @@ fn make(path: &Path) -> Result<(), DirectoryError> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let synced = made.and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all());
-    synced.map_err(io_error(path, "make the directory"))
+    made.map_err(io_error(path, "make the directory"))?;
+    match File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all()) {
+        // A parent that may be entered and not read cannot be synced by us.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(io_error(path, "sync the parent of the directory")),
+    }
 }
 
 /// Refuses what is not there, not ours, or not a store; closes to others what is.
@@ -228,14 +235,12 @@ fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
             me,
         });
     }
-    match (
-        path.join(DATABASE).exists(),
-        is_empty_but_for_our_lock(path)?,
-    ) {
-        (true, _) => {}
-        (false, true) if create => {}
-        (false, true) => return Err(DirectoryError::Missing(path.into())),
-        (false, false) => return Err(DirectoryError::Foreign(path.into())),
+    if !path.join(DATABASE).exists() {
+        match is_empty_but_for_our_lock(path)? {
+            true if create => {}
+            true => return Err(DirectoryError::Missing(path.into())),
+            false => return Err(DirectoryError::Foreign(path.into())),
+        }
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(0o700))
@@ -248,9 +253,14 @@ fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
 fn is_empty_but_for_our_lock(path: &Path) -> Result<bool, DirectoryError> {
     for entry in fs::read_dir(path).map_err(io_error(path, "read the directory"))? {
         let entry = entry.map_err(io_error(path, "read the directory"))?;
-        let text = fs::read_to_string(entry.path()).unwrap_or_else(|_| "not ours".into());
-        let is_ours = text.is_empty() || serde_json::from_str::<Holder>(&text).is_ok();
-        if entry.file_name() != LOCK || !is_ours {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if entry.file_name() != LOCK || !is_file {
+            return Ok(false);
+        }
+        let mut text = String::new();
+        let file = File::open(entry.path()).map_err(io_error(path, "open the lock file"))?;
+        let read = file.take(LOCK_LIMIT).read_to_string(&mut text);
+        if read.is_err() || !(text.is_empty() || serde_json::from_str::<Holder>(&text).is_ok()) {
             return Ok(false);
         }
     }

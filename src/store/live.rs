@@ -172,18 +172,15 @@ impl LiveSet {
         let mut rows = Vec::new();
         while self.counted >= self.options.max_sessions || self.entries.len() >= HARD_SESSION_LIMIT
         {
-            let Some(id) = self
-                .pop_due(now)
-                .filter(|_| self.entries.len() < HARD_SESSION_LIMIT)
-            else {
-                let durable = self.last_row(&rows);
-                return Prepared {
-                    rows,
-                    durable,
-                    answer: Answer::Full,
-                };
+            let due = self.pop_due(now);
+            let Some(id) = due else {
+                return self.full(rows);
             };
             rows.extend(self.begin_close(End::on_time(id, &new.actor), now).rows);
+            if self.entries.len() >= HARD_SESSION_LIMIT {
+                // Under the hard limit a closing makes room only when it has ended.
+                return self.full(rows);
+            }
         }
         let record = Record {
             seq: self.next_seq(),
@@ -204,6 +201,15 @@ impl LiveSet {
             rows,
             durable,
             answer,
+        }
+    }
+
+    fn full(&self, rows: Vec<Row>) -> Prepared {
+        let durable = self.last_row(&rows);
+        Prepared {
+            rows,
+            durable,
+            answer: Answer::Full,
         }
     }
 

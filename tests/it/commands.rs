@@ -746,6 +746,70 @@ fn a_close_that_cannot_be_told_of_stops_and_says_so() {
     );
 }
 
+/// A reader that went away takes nothing from the exit code.
+#[test]
+fn a_closed_stdout_hides_no_failure() {
+    let (sandbox, _server, _) = with_two_sessions();
+    let unknown = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+    let mut command = sandbox.command(&["close", "--must-exist", "-o", "json", unknown]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(Ran::of(child.wait_with_output().unwrap()).code, 3);
+}
+
+/// Local commands end when they are told to, also while another program has the database.
+#[test]
+fn a_local_command_can_be_stopped_under_another_programs_lock() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.open_locally(&[]).to_string();
+    let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    let data = sandbox.data();
+    let mut command = sandbox.command(&["--local", data.to_str().unwrap(), "close-session", &id]);
+    let mut child = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The lock is taken while it runs or before; either way it must end after the signals.
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..200 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        crate::sandbox::send("INT", child.id());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(
+        child.try_wait().unwrap().is_some(),
+        "only kill -9 would have helped"
+    );
+}
+
+/// What a server was to be started with is kept only once it runs.
+#[test]
+fn a_server_that_cannot_start_leaves_no_options_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.open_locally(&[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let web = taken.local_addr().unwrap().to_string();
+    assert_eq!(
+        sandbox
+            .run(&["serve", "--web", &web, "--max-sessions", "1"])
+            .code,
+        78
+    );
+    let data = sandbox.data();
+    assert_eq!(
+        sandbox
+            .run(&["--local", data.to_str().unwrap(), "open-session"])
+            .code,
+        0
+    );
+}
+
 #[test]
 fn json_tells_every_outcome_by_its_name() {
     let (sandbox, _server, _) = with_two_sessions();

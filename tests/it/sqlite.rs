@@ -11,9 +11,9 @@ use sessionctl::error::Error;
 use sessionctl::options::Options;
 use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
-use sessionctl::store::Store as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
 use sessionctl::store::sqlite::{OpenError, SqliteStore};
+use sessionctl::store::{Found, Store as _};
 use tokio::time::timeout;
 
 use crate::places::{OnDisk, Place, Work, browser, operator, roomy};
@@ -128,6 +128,30 @@ async fn another_programs_lock_is_waited_for() {
     disk.execute_batch("ROLLBACK").unwrap();
     assert!(opening.await.unwrap().is_ok());
     assert!(place.admin().ready().await.is_ok());
+}
+
+/// A closing whose begin is on disk and whose end cannot be written is under way: neither closed nor undone.
+#[tokio::test]
+async fn a_closing_whose_end_fails_is_still_begun() {
+    let place = OnDisk::start(roomy(), Work::Regular).await;
+    let (id, token) = place.enter().await;
+    let disk = database(&place);
+    let trigger =
+        "CREATE TRIGGER broken BEFORE UPDATE ON closings BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    disk.execute_batch(trigger).unwrap();
+    let outcome = place.close(id).await;
+    assert_eq!(
+        (outcome.outcome, outcome.initiated),
+        (Ending::Closing, true)
+    );
+    assert!(matches!(
+        place.admin().ready().await,
+        Err(Error::Unavailable(_))
+    ));
+    disk.execute_batch("DROP TRIGGER broken").unwrap();
+    let place = crate::places::Durable::restart(place).await;
+    assert!(!place.is_live(&token).await);
+    assert_eq!(place.close(id).await.cause, Some(Cause::Command));
 }
 
 #[tokio::test]
@@ -279,6 +303,38 @@ fn a_directory_with_other_things_in_it_is_refused() {
     assert_eq!(mode & 0o777, 0o755, "and left as it is");
 }
 
+/// A store of the first schema is looked at as it is, and migrated by whoever changes it.
+#[tokio::test]
+async fn an_older_store_is_read_and_migrated() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, _) = place.enter().await;
+    place.registry().store().flush().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let copied = directory.path().join("sessions.sqlite");
+    database(&place)
+        .execute("VACUUM INTO ?1", [copied.to_str().unwrap()])
+        .unwrap();
+    let old = Connection::open(&copied).unwrap();
+    old.execute_batch(
+        "DROP TABLE served_with; PRAGMA user_version = 1; PRAGMA application_id = 1397052243",
+    )
+    .unwrap();
+    drop(old);
+    fs::write(directory.path().join("lock"), "").unwrap();
+    let now = place.now();
+    let looked = SqliteStore::open_read_only(DataDir::shared(directory.path()).unwrap()).unwrap();
+    assert!(matches!(
+        looked.find(id, now).await.unwrap(),
+        Found::Open(..)
+    ));
+    drop(looked);
+    let changed = open(directory.path()).unwrap();
+    assert!(matches!(
+        changed.find(id, now).await.unwrap(),
+        Found::Open(..)
+    ));
+}
+
 /// A file that happens to be called `lock` makes no store.
 #[test]
 fn somebody_elses_lock_file_is_left_alone() {
@@ -295,6 +351,20 @@ fn somebody_elses_lock_file_is_left_alone() {
         let lock = fs::read_to_string(directory.path().join("lock")).unwrap();
         assert_eq!(lock, "precious");
     }
+    // What is no file is not even opened: reading a pipe would never end.
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("lock");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(matches!(
+        DataDir::exclusive(directory.path(), true),
+        Err(DirectoryError::Foreign(_))
+    ));
 }
 
 #[test]
@@ -314,7 +384,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
         open(directory.path()),
         Err(OpenError::NewerSchema { found: 99, .. })
     ));
-    database().pragma_update(None, "user_version", 1).unwrap();
+    database().pragma_update(None, "user_version", 2).unwrap();
     assert!(open(directory.path()).is_ok());
     database().pragma_update(None, "application_id", 7).unwrap();
     assert!(matches!(

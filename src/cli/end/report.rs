@@ -318,8 +318,8 @@ impl Report {
             (None, _) if was_cut_short && self.done > 0 && together != Exit::Unknown => {
                 Ok(Exit::Partial)
             }
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(together),
+            (None, Some(error)) if together == Exit::Done => Err(error),
+            (None, _) => Ok(together),
         }
     }
 }

@@ -186,8 +186,9 @@ impl Store for SqliteStore {
             .durable(prepared.durable)
             .await
             .map_err(unconfirmed)?;
-        let told = self.shared.live.read()?.answer(&prepared.answer, now);
-        self.shared.when_durable(told).await
+        let answer = |live: &LiveSet| live.answer(&prepared.answer, now);
+        let told = answer(&*self.shared.live.read().map_err(unconfirmed)?);
+        self.shared.when_durable(told).await.map_err(unconfirmed)
     }
 
     async fn find(&self, id: SessionId, now: Timestamp) -> Result<Found, Error> {

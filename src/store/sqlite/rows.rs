@@ -147,6 +147,9 @@ fn cut_short(transaction: &Transaction<'_>, begin: Seq, end: &End) -> Result<()>
 
 /// Keeps what a server is started with.
 pub(super) fn write_options(connection: &mut Connection, options: &Options) -> Result<()> {
+    if read_options(connection)? == *options {
+        return Ok(());
+    }
     let transaction = connection.transaction()?;
     for (name, value) in options.as_numbers() {
         let mut upsert = transaction

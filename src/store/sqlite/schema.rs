@@ -18,7 +18,8 @@ use crate::store::live::LiveSet;
 const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY,
         id BLOB NOT NULL,
@@ -48,9 +49,12 @@ const MIGRATIONS: [&str; 1] = ["
         drop_actor TEXT,
         drop_request_id BLOB
     ) STRICT;
+",
+    "
     -- What the last server was started with: a command without a server goes by it.
     CREATE TABLE served_with (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+];
 
 /// The version that the last migration makes.
 const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
@@ -69,7 +73,7 @@ pub(super) fn open_for_changes(
     if let Some(options) = &options {
         rows::write_options(&mut connection, options).map_err(sqlite(path))?;
     }
-    let (live, ended) = load(&connection, path)?;
+    let (live, ended) = load(&connection, path, KNOWN_VERSION)?;
     Ok((connection, live, ended))
 }
 
@@ -82,7 +86,7 @@ pub(super) fn open_for_looking(path: &Path) -> Result<LiveSet, OpenError> {
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     match check_version(&connection, path)? {
         0 => Ok(LiveSet::new(Options::default())),
-        _ => load(&connection, path).map(|(live, _)| live),
+        version => load(&connection, path, version).map(|(live, _)| live),
     }
 }
 
@@ -127,7 +131,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError>
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_millis(500))?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         // Where there is no write-ahead log (some network file systems), nothing said here would hold.
         let mode: String = row.get(0)?;
@@ -155,8 +159,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn load(connection: &Connection, path: &Path) -> Result<(LiveSet, Vec<Seq>), OpenError> {
-    let mut live = LiveSet::new(rows::read_options(connection).map_err(sqlite(path))?);
+fn load(
+    connection: &Connection,
+    path: &Path,
+    version: i64,
+) -> Result<(LiveSet, Vec<Seq>), OpenError> {
+    // Looking migrates nothing: an older store has no options of its own yet.
+    let options = match version {
+        ..2 => Options::default(),
+        _ => rows::read_options(connection).map_err(sqlite(path))?,
+    };
+    let mut live = LiveSet::new(options);
     let sessions = rows::read_sessions(connection, |kept| {
         live.restore(kept.record, kept.last_request_at, kept.begin)
     });

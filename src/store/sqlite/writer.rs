@@ -1,6 +1,7 @@
 //! The one thread that writes: it commits whatever waits, then lets the live set show it.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
@@ -11,6 +12,12 @@ use crate::store::record::Row;
 
 /// Rows of ended sessions that are removed in one transaction.
 const REMOVAL_BATCH: usize = 10_000;
+
+/// Time that SQLite waits for another program's lock before the writer says so and tries again.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Tries to get past another program's lock once the store is let go.
+const TRIES_AFTER_STOP: u32 = 4;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -35,6 +42,9 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        if let Err(error) = self.connection.busy_timeout(PATIENCE) {
+            return self.shared.poison(&error.to_string());
+        }
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
         let mut flushed = 0;
         loop {
@@ -78,7 +88,7 @@ impl Writer {
             Vec::new()
         };
         if batch.rows.len() + touches.len() > 0 {
-            let transaction = begin(&self.connection)?;
+            let transaction = self.begin()?;
             for row in &batch.rows {
                 rows::write(&transaction, row)?;
             }
@@ -94,7 +104,7 @@ impl Writer {
             self.ended.sort_unstable();
             let count = self.ended.len().min(REMOVAL_BATCH);
             let batch: Vec<Seq> = self.ended.drain(..count).collect();
-            let transaction = begin(&self.connection)?;
+            let transaction = self.begin()?;
             rows::remove_sessions(&transaction, &batch)?;
             transaction.commit()?;
         }
@@ -119,16 +129,25 @@ impl Writer {
     }
 }
 
-/// Begins a transaction; waits as long as another program has the database. Nothing is written yet, so nothing has failed.
-fn begin(connection: &Connection) -> Result<Transaction<'_>, Failure> {
-    loop {
-        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                tracing::warn!("another program has locked the store; changes wait for it");
+impl Writer {
+    /// Begins a transaction; waits as long as another program has the database, but not for ever once the store is let
+    /// go. Nothing is written yet, so nothing has failed.
+    fn begin(&self) -> Result<Transaction<'_>, Failure> {
+        let mut tries_after_stop = 0;
+        loop {
+            match Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate) {
+                Err(error) if is_busy(&error) && tries_after_stop < TRIES_AFTER_STOP => {
+                    tracing::warn!("another program has locked the store; changes wait for it");
+                    tries_after_stop += u32::from(self.shared.queue().stop);
+                }
+                begun => return Ok(begun?),
             }
-            begun => return Ok(begun?),
         }
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 impl Shared {
