@@ -165,7 +165,7 @@ words! {
 }
 
 words! {
-    /// Where a session stands in its life (DESIGN.md, 2.1).
+    /// Where a session stands in its life.
     State {
         /// Its cookie is accepted.
         Active = "active",

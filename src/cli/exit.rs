@@ -1,4 +1,4 @@
-//! Exit codes: one table, and the one place that gives every error its code and its advice (DESIGN.md, 6).
+//! Exit codes: one table, and the one place that gives every error its code and its advice.
 
 use std::io;
 

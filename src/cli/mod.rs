@@ -6,6 +6,7 @@ mod end;
 mod exit;
 mod generate;
 mod list;
+mod listen;
 mod open;
 mod output;
 mod ping;

@@ -1,38 +1,31 @@
 //! `sessionctl serve`: binds, says where, and runs until it is told to stop.
 
 use std::convert::Infallible;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
-    PermissionsExt as _,
-};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 use super::Environment;
-use super::exit::{Exit, Failure, advice, exit_of};
+use super::exit::{Exit, Failure, exit_of};
+use super::listen::{AdminAddress, SocketFile, bind, bind_admin};
 use super::output::{Output, Stream};
 use super::signals::Signals;
-use super::target::{default_data_directory, default_socket, read_token};
+use super::target::{default_data_directory, default_socket};
 use crate::clock::Clock;
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
 use crate::options::Options;
 use crate::registry::Registry;
-use crate::server::{self, AdminListener, Listeners};
+use crate::server::{self, Listeners};
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
-use crate::token::{Token, TokenHash};
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 160;
@@ -69,28 +62,6 @@ pub(super) struct Arguments {
     /// Name the cookie 4DSID and let it travel over plain http, for a site without TLS in front
     #[arg(long)]
     insecure_cookie: bool,
-}
-
-/// Where the admin API is to listen.
-#[derive(Clone, Debug)]
-enum AdminAddress {
-    Unix(PathBuf),
-    Tcp(SocketAddr),
-}
-
-impl FromStr for AdminAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("unix: is followed by a path".into()),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| "neither unix:PATH nor ADDRESS:PORT".into()),
-        }
-    }
 }
 
 pub(super) async fn run(
@@ -154,31 +125,6 @@ pub(super) struct Running {
     pub(super) web: String,
     pub(super) admin: String,
     socket: Option<SocketFile>,
-}
-
-/// The file of a unix socket; removed at the end if it is still the one that was made.
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn at(path: PathBuf) -> io::Result<Self> {
-        let metadata = path.symlink_metadata()?;
-        Ok(Self {
-            path,
-            identity: (metadata.dev(), metadata.ino()),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let found = self.path.symlink_metadata();
-        if found.is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }
 
 impl Arguments {
@@ -295,125 +241,6 @@ impl Running {
         drop(socket);
         (reason, worked)
     }
-}
-
-async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    let failure = |error| {
-        let text = format!("cannot listen on {address}");
-        let free = SocketAddr::new(address.ip(), 0);
-        let failure = Failure::new(Exit::Config, text).caused_by(anyhow::Error::from(error));
-        failure.advise(format!(
-            "{flag} with another port; {flag} {free} takes a free one"
-        ))
-    };
-    bound.map_err(|error| failure(error).into())
-}
-
-async fn bind_admin(
-    address: AdminAddress,
-    token_file: Option<&Path>,
-) -> Result<(AdminListener, String, Option<SocketFile>)> {
-    match address {
-        AdminAddress::Unix(_) if token_file.is_some() => {
-            let text =
-                "--admin-token-file is for an admin address with a port; a socket needs no token";
-            Err(Failure::new(Exit::Config, text)
-                .advise("--admin 127.0.0.1:PORT, or no --admin-token-file")
-                .into())
-        }
-        AdminAddress::Unix(path) => {
-            let listener = bind_socket(&path)?;
-            let url = format!("unix:{}", path.display());
-            Ok((
-                AdminListener::Unix(listener),
-                url,
-                Some(SocketFile::at(path)?),
-            ))
-        }
-        AdminAddress::Tcp(address) if !address.ip().is_loopback() => {
-            let text = format!(
-                "the admin API does not listen on {address}: beyond loopback it would need TLS"
-            );
-            Err(Failure::new(Exit::Config, text)
-                .advise("--admin unix:PATH or --admin 127.0.0.1:PORT")
-                .into())
-        }
-        AdminAddress::Tcp(address) => {
-            let Some(token_file) = token_file else {
-                let text = "an admin address with a port needs a token: any user of this machine can connect to it";
-                return Err(Failure::new(Exit::Config, text)
-                    .advise("--admin-token-file FILE, or --admin unix:PATH")
-                    .into());
-            };
-            let token = ensure_token(token_file)?;
-            let listener = bind(address, "--admin").await?;
-            let url = format!("http://{}", listener.local_addr()?);
-            Ok((AdminListener::Tcp(listener, token), url, None))
-        }
-    }
-}
-
-/// The token of the file, minted if there is no file.
-fn ensure_token(path: &Path) -> Result<TokenHash> {
-    if path.symlink_metadata().is_ok() {
-        let advise = |failure: Failure| {
-            failure.advise("mend the file, or name one that is not there yet: serve makes it")
-        };
-        return match read_token(path) {
-            Ok(token) => Ok(token.hash()),
-            Err(error) if advice(&error).is_some_and(|advice| advice.starts_with("chmod")) => {
-                Err(error)
-            }
-            Err(error) => Err(advise(Failure::new(Exit::Config, format!("{error:#}"))).into()),
-        };
-    }
-    let token = Token::mint().context("the operating system has no random bytes")?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let written = file.and_then(|mut file| {
-        file.write_all(format!("{}\n", token.expose()).as_bytes())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write the token file {}", path.display()))?;
-    Ok(token.hash())
-}
-
-/// Binds the socket, in place of one that a killed server left behind.
-fn bind_socket(path: &Path) -> Result<UnixListener> {
-    let shown = path.display();
-    // Only the last step of the way is made: more is a slip of the fingers.
-    if let Some(directory) = path
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
-    {
-        let made = DirBuilder::new().mode(0o700).create(directory);
-        made.with_context(|| format!("cannot make the directory {}", directory.display()))?;
-    }
-    match path.symlink_metadata() {
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            let text = format!("{shown} is there and not a socket");
-            return Err(Failure::new(Exit::Config, text)
-                .advise("--admin unix:PATH with another path")
-                .into());
-        }
-        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
-            let text = format!("another process listens on {shown}");
-            return Err(Failure::new(Exit::Config, text)
-                .advise("--admin unix:PATH with another path")
-                .into());
-        }
-        Ok(_) => fs::remove_file(path)
-            .with_context(|| format!("cannot remove the old socket {shown}"))?,
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {shown}"))?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot close {shown} to others"))?;
-    Ok(listener)
 }
 
 /// Raises the limit of open files as far as it goes; answers how many web connections leave enough for everything else.

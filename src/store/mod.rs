@@ -24,7 +24,7 @@ use crate::token::TokenHash;
 
 /// Keeps sessions; every method is one atomic step.
 ///
-/// The publishing rule (DESIGN.md, 4): refusals take effect in memory before the commit, permissions after it, and every
+/// The publishing rule (ARCHITECTURE.md): refusals take effect in memory before the commit, permissions after it, and every
 /// answer comes after the commit of what it says. Dropping a future never undoes or halves a change. There is no
 /// roll-back: after a failed commit every method fails, and a restart reads the truth.
 pub trait Store: Send + Sync + 'static {

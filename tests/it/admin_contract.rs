@@ -1,4 +1,4 @@
-//! The closing contract (DESIGN.md, 2): each rule once, in every place.
+//! The closing contract (ARCHITECTURE.md): each rule once, in every place.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

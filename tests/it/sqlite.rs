@@ -29,7 +29,7 @@ fn open(path: &Path) -> Result<SqliteStore, OpenError> {
     SqliteStore::open(DataDir::exclusive(path, false).unwrap(), Options::default())
 }
 
-/// DESIGN.md, 4: permissions are published after the sync.
+/// The publishing rule: permissions are published after the sync.
 #[tokio::test]
 async fn an_open_is_neither_answered_nor_visible_before_its_commit() {
     let place = OnDisk::start(roomy(), Work::ByHand).await;
@@ -47,7 +47,7 @@ async fn an_open_is_neither_answered_nor_visible_before_its_commit() {
     assert_eq!(place.ids().await, [entered.visit.id]);
 }
 
-/// DESIGN.md, 4: refusals are published before the sync, but not one answer about them is given before it.
+/// The publishing rule: refusals are published before the sync, but not one answer about them is given before it.
 #[tokio::test]
 async fn a_begun_closing_refuses_at_once_and_answers_after_its_commit() {
     let place = OnDisk::start(roomy(), Work::ByHand).await;

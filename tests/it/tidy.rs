@@ -10,7 +10,7 @@ const VALUES: [&str; 6] = ["session", "token", "cookie", "options", "error", "cl
 /// The traits, with the plain arguments and results of their methods.
 const TRAITS: [&str; 2] = ["admin", "sessions"];
 
-/// Which rooms a room may know besides the values and the traits (DESIGN.md, 4).
+/// Which rooms a room may know besides the values and the traits (ARCHITECTURE.md).
 const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("store", &[]),
     ("registry", &["store"]),
