@@ -767,25 +767,42 @@ fn a_local_command_can_be_stopped_under_another_programs_lock() {
     let sandbox = Sandbox::new();
     let id = sandbox.open_locally(&[]).to_string();
     let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
     let data = sandbox.data();
     let mut command = sandbox.command(&["--local", data.to_str().unwrap(), "close-session", &id]);
-    let mut child = command
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The lock is taken while it runs or before; either way it must end after the signals.
-    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_until_it_catches_sigint(child.id());
+    let mut ended = None;
     for _ in 0..200 {
-        if child.try_wait().unwrap().is_some() {
+        ended = child.try_wait().unwrap();
+        if ended.is_some() {
             break;
         }
         crate::sandbox::send("INT", child.id());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    assert!(
-        child.try_wait().unwrap().is_some(),
-        "only kill -9 would have helped"
+    let ended = ended.expect("only kill -9 would have helped");
+    assert_eq!(
+        ended.code(),
+        Some(130),
+        "by its own hand, after its summary"
     );
+}
+
+/// Before that, the signal would end the process without its doing.
+fn wait_until_it_catches_sigint(pid: u32) {
+    for _ in 0..1_000 {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"))
+            .unwrap();
+        if u64::from_str_radix(caught, 16).unwrap() & (1 << 1) != 0 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("it never caught the signal");
 }
 
 /// What a server was to be started with is kept only once it runs.
