@@ -45,6 +45,8 @@ complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "drop-session"
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "drop" -d 'End sessions at once, without what a closing would still do'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "open-session" -d 'Open a session on a client\'s behalf'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "open" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "options" -d 'See and set the options'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "stats" -d 'Tell how many sessions there are, and what happened since the start'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "serve" -d 'Run the session server'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
@@ -172,6 +174,89 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -f -a "list" -d 'List every option: value, default, range, when it acts, 4D\'s name'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -f -a "get" -d 'Print the value of one option'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -f -a "set" -d 'Set an option at run time: it acts at once, is kept over restarts, and wins over the file and the flags'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -f -a "reset" -d 'Take back what was set at run time: the flag, the file or the default counts again'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l origin -d 'Tell where each value comes from: default, file, flag or run_time'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l origin -d 'Tell where the value comes from, and what lies beneath it'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l yes -d 'Go ahead even if sessions end by it'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l dry-run -d 'Only tell how many sessions would end'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l all -d 'Reset every option that was set at run time'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l yes -d 'Go ahead even if sessions end by it'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l dry-run -d 'Only tell how many sessions would end'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from help" -f -a "list" -d 'List every option: value, default, range, when it acts, 4D\'s name'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from help" -f -a "get" -d 'Print the value of one option'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from help" -f -a "set" -d 'Set an option at run time: it acts at once, is kept over restarts, and wins over the file and the flags'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from help" -f -a "reset" -d 'Take back what was set at run time: the flag, the file or the default counts again'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
@@ -183,13 +268,28 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l config -d 'Read this file for what no flag says [default: /etc/sessionctl/server.toml, if it is there]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l data -d 'Keep the data in this directory [default: /var/lib/sessionctl as root, else below XDG_STATE_HOME]' -r -F
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l web -d 'Serve web clients on this address; port 0 takes a free one' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l web -d 'Serve web clients on this address; port 0 takes a free one [default: 127.0.0.1:8080]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin -d 'Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin-token-file -d 'The admin token\'s file; made, for its owner alone, if it is not there. Needed for an admin address with a port' -r -F
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l max-sessions -d 'Hold at most this many sessions at once' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l inactive-session-timeout -d 'End a session after this long without a request: 15s, 30m, 8h, 2d' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l absolute-session-timeout -d 'End a session this long after it was opened, however busy it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l trusted-proxies -d 'Believe the X-Forwarded-For of proxies with these addresses, or in these networks, comma separated' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l mode -d 'How sessions are managed: legacy (one process each), scalable (close-session ignores them), none (no new sessions): legacy, scalable, none [default: legacy]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l keep-session -d 'Another name for mode: off is mode none: on, off [default: on]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l max-sessions -d 'Legacy sessions with a process that may be live at once: 1 to 1000000 sessions; 0 for the default [default: 100]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l inactive-process-timeout -d 'Time without a request after which a session is suspended, if inactive_session_timeout is longer: 1s to 400d; 0 for the default [default: 8h]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l inactive-session-timeout -d 'Time without a request after which a legacy session ends; a scalable one ends after 60m: 1s to 400d; 0 for the default [default: 8h]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l absolute-session-timeout -d 'Time from opening or login after which a session ends, however busy it is: 1s to 400d [default: 30d]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cookie-name -d 'The cookie\'s name; __Host- or __Secure- is put before it unless cookie_secure is off: letters, digits, - _ . and the like; empty for the default [default: 4DSID]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cookie-domain -d 'The domain whose hosts all get the cookie; empty for this host alone: a domain name, or empty [default: empty]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cookie-path -d 'The path below which the cookie is sent: a path that begins with / [default: /]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cookie-same-site -d 'Whether the cookie goes along with requests from other sites: lax, strict, none [default: lax]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cookie-secure -d 'Whether the cookie is for https only; off for a site without TLS in front: on, off [default: on]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l session-ip-address-validation -d 'Whether a live cookie is refused from another address than the session\'s: on, off [default: on]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l address-prefix-v6 -d 'Bits of an IPv6 address that make one client: 1 to 128 bits [default: 64]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l eviction-min-idle -d 'Time without a request before a session may make room on a full server: 0s to 400d [default: 1m]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l eviction-order -d 'Who makes room: safe (cookies that never came back, guests, users; no guest displaces a user) or oldest (as in 4D): safe, oldest [default: safe]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l open-rate -d 'Sessions that one client address may open in a minute: 1 to 1000000 a minute, or off [default: 60]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
@@ -198,7 +298,7 @@ json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l insecure-cookie -d 'Name the cookie 4DSID and let it travel over plain http, for a site without TLS in front'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l check-config -d 'Only check the configuration, and say what the server would start with'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -225,14 +325,20 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "list" -d 'List the sessions that are not closed'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "show" -d 'Show one session'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "count" -d 'Count the sessions that are not closed'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "close-session" -d 'Close sessions by UUID'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "open-session" -d 'Open a session on a client\'s behalf'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "serve" -d 'Run the session server'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "generate" -d 'Write shell completions or man pages into a directory'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "list" -d 'List the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "show" -d 'Show one session'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "count" -d 'Count the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "close-session" -d 'Close sessions by UUID'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "open-session" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "options" -d 'See and set the options'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "stats" -d 'Tell how many sessions there are, and what happened since the start'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "serve" -d 'Run the session server'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "generate" -d 'Write shell completions or man pages into a directory'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "list" -d 'List every option: value, default, range, when it acts, 4D\'s name'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "get" -d 'Print the value of one option'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "set" -d 'Set an option at run time: it acts at once, is kept over restarts, and wins over the file and the flags'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "reset" -d 'Take back what was set at run time: the flag, the file or the default counts again'

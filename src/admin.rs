@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::session::{Cause, Seq, Session, SessionId, words};
+use crate::options::{OptionState, Value};
+use crate::session::{Cause, Mode, Seq, Session, SessionId, words};
 use crate::token::Token;
 
 /// Rows on one page of a list, at most.
@@ -52,6 +54,21 @@ pub trait Admin: Send + Sync {
 
     /// Opens a session on a client's behalf.
     fn open(&self, request: OpenRequest) -> impl Future<Output = Result<Opened, Error>> + Send;
+
+    /// Every option as it stands, in the order of the table (C14).
+    fn options(&self) -> impl Future<Output = Result<Vec<OptionState>, Error>> + Send;
+
+    /// Sets and resets options at run time, all or none (C14).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a value that is refused, [`Error::WouldEnd`] when sessions would end and may not.
+    fn set_options(
+        &self,
+        request: SetRequest,
+    ) -> impl Future<Output = Result<OptionsSet, Error>> + Send;
+
+    /// How many sessions there are, and what happened since the start.
+    fn stats(&self) -> impl Future<Output = Result<Stats, Error>> + Send;
 
     /// Whether the service acknowledges changes.
     fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -180,6 +197,8 @@ words! {
         AlreadyClosed = "already_closed",
         /// No session has this id; that is success (C01).
         NotFound = "not_found",
+        /// It was opened in scalable mode, which `close-session` leaves alone (C02).
+        Ignored = "ignored",
     }
 }
 
@@ -255,4 +274,83 @@ pub struct Opened {
     pub token: Token,
     /// The name that the client's cookie must have, prefix included.
     pub cookie_name: String,
+}
+
+/// Options to set and to reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetRequest {
+    /// Names with their new values; `None` resets.
+    pub changes: Vec<(String, Option<Value>)>,
+    /// Whether sessions may end by it.
+    pub may_end: bool,
+    /// Whether nothing is to be changed: only told what would be.
+    pub dry_run: bool,
+    /// Who asks. A server ignores what a client says and puts in whom it authenticated.
+    pub actor: Actor,
+}
+
+/// What setting options did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionsSet {
+    /// Whether they are in force now.
+    pub is_set: bool,
+    /// Sessions that end at once.
+    pub ends: u64,
+    /// Sessions whose clients are not recognised any more: their cookie has the old name.
+    pub strands: u64,
+    /// The options that were named, as they stand.
+    pub options: Vec<OptionState>,
+}
+
+/// How many sessions there are, and what happened since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// How sessions are managed that are opened now.
+    pub mode: Mode,
+    /// Sessions whose cookie is accepted and whose process has not ended.
+    pub active: u64,
+    /// Sessions whose next request gets a fresh process.
+    pub suspended: u64,
+    /// Sessions whose closing is under way.
+    pub closing: u64,
+    /// Sessions that count against `max_sessions`.
+    pub counted: u64,
+    /// The limit.
+    pub max_sessions: u64,
+    /// From when on the following is counted.
+    pub since: Timestamp,
+    /// Sessions that were opened.
+    pub opened: u64,
+    /// Sessions whose process ended before they did.
+    pub processes_ended: u64,
+    /// Sessions that ended.
+    pub ended: Ended,
+    /// Requests of clients that were refused.
+    pub refused: Refused,
+}
+
+/// Sessions that ended, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// By `close-session`.
+    pub command: u64,
+    /// By their own client.
+    pub logout: u64,
+    /// On time.
+    pub inactive: u64,
+    /// To make room (C10).
+    pub evicted: u64,
+    /// By `drop-session`.
+    pub dropped: u64,
+}
+
+/// Requests of clients that were refused, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The server was full, and nobody qualified to make room (C10).
+    pub full: u64,
+    /// Their address opened too many sessions (S49).
+    pub rate: u64,
+    /// They came from another address than their session (C13).
+    pub address: u64,
 }

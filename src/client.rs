@@ -12,11 +12,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error as ThisError;
 
-use crate::admin::{Admin, EndRequest, ListQuery, OpenRequest, Opened, Outcome, Page};
+use crate::admin::{
+    Admin, EndRequest, ListQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
+};
 use crate::error::{Error, Source};
+use crate::options::OptionState;
 use crate::session::{Session, SessionId};
 use crate::token::Token;
-use crate::wire::{EndBody, JSON, ListBody, OpenedBody, Problem, SessionBody, path};
+use crate::wire::{
+    EndBody, JSON, ListBody, OpenedBody, OptionsBody, OptionsSetBody, Problem, SessionBody,
+    SetBody, StatsBody, path,
+};
 
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -239,6 +245,7 @@ impl Client {
         loop {
             let error = match self.send(&call).await {
                 Ok((status, bytes)) if (200..300).contains(&status) => return Ok(bytes),
+                Ok((status, bytes)) if status == IGNORED && is_outcome(&bytes) => return Ok(bytes),
                 Ok((status, bytes)) => return Err(self.refused(status, &bytes, call.effect)),
                 Err(error) => error,
             };
@@ -342,6 +349,40 @@ impl Admin for Client {
             .ok_or_else(|| self.not_ours("a token that is none".into()))
     }
 
+    async fn options(&self) -> Result<Vec<OptionState>, Error> {
+        Ok(self.get::<OptionsBody>(path::OPTIONS).await?.items)
+    }
+
+    async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
+        let SetRequest {
+            changes,
+            may_end,
+            dry_run,
+            ..
+        } = request;
+        let body: SetBody = changes.into_iter().collect();
+        let path = format!("{}?may_end={may_end}&dry_run={dry_run}", path::OPTIONS);
+        // To set the same once more changes nothing, but what it ended is told only the first time.
+        let effect = if dry_run { Effect::None } else { Effect::Once };
+        let body = Some(serde_json::to_vec(&body).map_err(|error| Error::Internal(error.into()))?);
+        let call = Call {
+            method: Method::PATCH,
+            path: &path,
+            body,
+            wait: Duration::ZERO,
+            effect,
+        };
+        let bytes = self.call(call).await?;
+        let set: OptionsSetBody = self
+            .read(&bytes)
+            .map_err(|error| self.unknown(error.into()))?;
+        Ok(set.set)
+    }
+
+    async fn stats(&self) -> Result<Stats, Error> {
+        Ok(self.get::<StatsBody>(path::STATS).await?.stats)
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         let (method, wait) = (Method::GET, Duration::ZERO);
         let call = Call {
@@ -353,6 +394,13 @@ impl Admin for Client {
         };
         self.call(call).await.map(drop)
     }
+}
+
+/// The status of an outcome that is a refusal (C02).
+const IGNORED: u16 = 409;
+
+fn is_outcome(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Outcome>(bytes).is_ok()
 }
 
 /// What lies under an error: what is above it says only that a request failed.

@@ -87,15 +87,24 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Tells the time.
+/// Tells the time in two ways: what the wall says, which somebody may set, and what has passed, which nobody can.
 pub trait Clock: Send + Sync + 'static {
-    /// The current instant.
+    /// What the wall clock says.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed moment, also while the machine slept. It never goes back and never jumps.
+    fn elapsed(&self) -> Duration;
 }
 
-/// The operating system's clock.
+/// The operating system's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
+
+/// The clock that goes on while the machine sleeps: on Linux that is not the monotonic one.
+#[cfg(target_os = "linux")]
+const STEADY: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 impl Clock for SystemClock {
     #[allow(
@@ -105,32 +114,90 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
+
+    fn elapsed(&self) -> Duration {
+        let time = rustix::time::clock_gettime(STEADY);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
+}
+
+/// The time that sessions go by. It starts at what the wall clock says, or at the last instant that the store knows of if
+/// that is later, and then follows what has passed: setting the wall clock moves no deadline (S14).
+#[derive(Clone)]
+pub struct Timeline {
+    clock: Arc<dyn Clock>,
+    start: Timestamp,
+    started: Duration,
+}
+
+impl Timeline {
+    /// A time line that starts now, and not before `latest`.
+    pub fn starting(clock: Arc<dyn Clock>, latest: Timestamp) -> Self {
+        let (start, started) = (clock.now().max(latest), clock.elapsed());
+        Self {
+            clock,
+            start,
+            started,
+        }
+    }
+
+    /// The current instant.
+    pub fn now(&self) -> Timestamp {
+        self.start
+            .plus(self.clock.elapsed().saturating_sub(self.started))
+    }
+
+    /// How far the wall clock is off, in milliseconds: above zero if it is ahead.
+    pub fn wall_clock_ahead(&self) -> i64 {
+        self.clock.now().as_millis() - self.now().as_millis()
+    }
 }
 
 /// A clock that moves only when it is told to; clones share the same time. For tests and simulations.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock {
+    wall: Arc<AtomicI64>,
+    elapsed: Arc<AtomicI64>,
+}
 
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(AtomicI64::new(now.as_millis())))
+        Self {
+            wall: Arc::new(AtomicI64::new(now.as_millis())),
+            elapsed: Arc::default(),
+        }
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.set(self.now().plus(by));
+        let millis = i64::try_from(by.as_millis()).unwrap_or(LAST_MILLIS);
+        self.step(millis);
+        self.elapsed.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Puts the clock to `now`, forward or back.
-    pub fn set(&self, now: Timestamp) {
-        self.0.store(now.as_millis(), Ordering::SeqCst);
+    /// Lets time pass until the wall clock says `now`.
+    pub fn advance_to(&self, now: Timestamp) {
+        self.advance(now.since(self.now()));
+    }
+
+    /// Sets the wall clock so many milliseconds forward, or back: no time passes.
+    pub fn step(&self, millis: i64) {
+        let now = Timestamp::from_millis(self.now().as_millis().saturating_add(millis));
+        self.wall.store(now.as_millis(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(
+            u64::try_from(self.elapsed.load(Ordering::SeqCst)).unwrap_or_default(),
+        )
     }
 }
 
@@ -155,5 +222,28 @@ mod tests {
         assert_eq!(far.to_string(), "9999-12-31T23:59:59.999Z");
         assert_eq!(far.plus(Duration::from_secs(1)), far);
         assert_eq!(Timestamp::EPOCH.since(far), Duration::ZERO);
+    }
+
+    #[test]
+    fn s14_a_time_line_follows_what_passes_and_not_the_wall_clock() {
+        let monday = Timestamp::from_millis(1_764_000_000_000);
+        let hour = 3_600_000;
+        for step in [-hour, hour, 10 * 365 * 24 * hour] {
+            let clock = ManualClock::at(monday);
+            let line = Timeline::starting(Arc::new(clock.clone()), Timestamp::EPOCH);
+            clock.step(step);
+            clock.advance(Duration::from_secs(5));
+            assert_eq!(line.now(), monday.plus(Duration::from_secs(5)));
+            assert_eq!(line.wall_clock_ahead(), step);
+            let restarted = Timeline::starting(Arc::new(clock.clone()), line.now());
+            assert_eq!(restarted.now(), clock.now().max(line.now()), "never back");
+        }
+    }
+
+    #[test]
+    fn the_system_clock_goes_on() {
+        let started = SystemClock.elapsed();
+        while SystemClock.elapsed() == started {}
+        assert!(SystemClock.elapsed() > started);
     }
 }

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::options::Options;
+use crate::options::{Options, SameSite};
 use crate::token::Token;
-
-/// The cookie's name without its prefix, 4D's own.
-const BASE_NAME: &str = "4DSID";
 
 /// How the session cookie is named and protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookiePolicy {
     name: String,
-    secure: bool,
+    /// Everything that follows the lifetime.
+    attributes: String,
+    path: String,
 }
 
 /// What a request's `Cookie` headers hold under the session cookie's name.
@@ -30,12 +29,36 @@ pub enum Presented {
 }
 
 impl CookiePolicy {
-    /// The policy that the options ask for: `__Host-4DSID` and `Secure`, or plain `4DSID`.
+    /// The policy that the options ask for. The name's prefix is the strictest that they allow: `__Host-` for this host and
+    /// all its paths, `__Secure-` with a domain or a path, none for a cookie that is not secure.
     pub fn of(options: &Options) -> Self {
-        let prefix = if options.secure_cookie { "__Host-" } else { "" };
+        let Options {
+            cookie_name,
+            cookie_domain,
+            cookie_path,
+            cookie_same_site,
+            cookie_secure,
+            ..
+        } = options;
+        let prefix = match (cookie_secure, cookie_domain.as_str(), cookie_path.as_str()) {
+            (false, ..) => "",
+            (true, "", "/") => "__Host-",
+            _ => "__Secure-",
+        };
+        let domain = match cookie_domain.as_str() {
+            "" => String::new(),
+            domain => format!("; Domain={domain}"),
+        };
+        let secure = if *cookie_secure { "; Secure" } else { "" };
+        let same_site = match cookie_same_site {
+            SameSite::Lax => "Lax",
+            SameSite::Strict => "Strict",
+            SameSite::None => "None",
+        };
         Self {
-            name: format!("{prefix}{BASE_NAME}"),
-            secure: options.secure_cookie,
+            name: format!("{prefix}{cookie_name}"),
+            attributes: format!("{domain}{secure}; HttpOnly; SameSite={same_site}"),
+            path: cookie_path.clone(),
         }
     }
 
@@ -67,9 +90,8 @@ impl CookiePolicy {
             .then(|| pair[equals + 1..].trim_ascii())
     }
 
-    /// The `Set-Cookie` value that gives a client its token until `expires_at`.
-    pub fn set(&self, token: &Token, expires_at: Timestamp, now: Timestamp) -> String {
-        let lifetime = expires_at.since(now);
+    /// The `Set-Cookie` value that gives a client its token for so long.
+    pub fn set(&self, token: &Token, lifetime: Duration) -> String {
         self.write(
             token.expose(),
             &format!("Max-Age={}", whole_seconds(lifetime)),
@@ -83,11 +105,12 @@ impl CookiePolicy {
     }
 
     fn write(&self, value: &str, lifetime: &str) -> String {
-        let secure = if self.secure { "; Secure" } else { "" };
-        format!(
-            "{}={value}; Path=/; {lifetime}{secure}; HttpOnly; SameSite=Lax",
-            self.name
-        )
+        let Self {
+            name,
+            attributes,
+            path,
+        } = self;
+        format!("{name}={value}; Path={path}; {lifetime}{attributes}")
     }
 }
 
@@ -108,13 +131,37 @@ mod tests {
     fn s18_the_cookie_is_host_bound_and_explicit() {
         let policy = CookiePolicy::of(&Options::default());
         let token = Token::mint().unwrap();
-        let now = Timestamp::from_millis(1_000);
         assert_eq!(
-            policy.set(&token, now.plus(Duration::from_millis(60_001)), now),
+            policy.set(&token, Duration::from_millis(60_001)),
             format!(
                 "__Host-4DSID={}; Path=/; Max-Age=61; Secure; HttpOnly; SameSite=Lax",
                 token.expose()
             ),
+        );
+    }
+
+    #[test]
+    fn s18_the_prefix_is_the_strictest_that_the_options_allow() {
+        let written = |options: &Options| CookiePolicy::of(options).delete();
+        let mut options = Options {
+            cookie_domain: "example.com".into(),
+            ..Options::default()
+        };
+        assert!(written(&options).starts_with("__Secure-4DSID=; Path=/; "));
+        assert!(
+            written(&options).ends_with("; Domain=example.com; Secure; HttpOnly; SameSite=Lax")
+        );
+        options = Options {
+            cookie_path: "/app".into(),
+            cookie_name: "X".into(),
+            ..Options::default()
+        };
+        assert!(written(&options).starts_with("__Secure-X=; Path=/app; "));
+        options.cookie_secure = false;
+        options.cookie_same_site = SameSite::Strict;
+        assert!(
+            written(&options).starts_with("X=; ")
+                && written(&options).ends_with("GMT; HttpOnly; SameSite=Strict")
         );
     }
 
@@ -130,7 +177,7 @@ mod tests {
     #[test]
     fn s05_hostile_cookie_headers_have_one_reading() {
         let policy = CookiePolicy::of(&Options {
-            secure_cookie: false,
+            cookie_secure: false,
             ..Options::default()
         });
         let good = Token::mint().unwrap();

@@ -37,6 +37,26 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// One client address opens sessions faster than `open_rate` allows (S49).
+    #[error("too many sessions were opened from this address")]
+    TooManyOpens {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server's mode is `none`: it opens no sessions.
+    #[error("this server opens no sessions: its mode is none")]
+    NoSessions,
+    /// A live cookie came from another address than its session's (C13).
+    #[error("this session belongs to another address")]
+    OtherAddress,
+    /// The options would end sessions, which was not confirmed (C14).
+    #[error("{}", would_end(*ends, *strands))]
+    WouldEnd {
+        /// Sessions that would end at once.
+        ends: u64,
+        /// Sessions whose clients would not be recognised any more.
+        strands: u64,
+    },
     /// More changes wait for the disk than may wait.
     #[error("too many changes are waiting for the disk")]
     Busy {
@@ -91,4 +111,23 @@ pub enum Error {
     /// Something that should not happen.
     #[error("internal error")]
     Internal(#[source] Source),
+}
+
+/// What options do to sessions, in words.
+pub fn would_end(ends: u64, strands: u64) -> String {
+    let sessions = |count: u64| match count {
+        1 => "1 session".into(),
+        count => format!("{count} sessions"),
+    };
+    let stranded = || {
+        format!(
+            "the clients of {} would not be recognised any more: their cookie has the old name",
+            sessions(strands)
+        )
+    };
+    match (ends, strands) {
+        (_, 0) => format!("{} would end", sessions(ends)),
+        (0, _) => stranded(),
+        _ => format!("{} would end, and {}", sessions(ends), stranded()),
+    }
 }

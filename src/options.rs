@@ -1,10 +1,19 @@
-//! The options that a server is started with: defaults, ranges, and the expiration that follows from them (C10, C12, S20).
+//! The options: what each is called here and in 4D, its default, its range, when it acts. One table, [`OPTIONS`], feeds the
+//! flags of `serve`, its file, `sessionctl options`, the admin API, the store and the man page (C10–C14, S20).
 
+mod settings;
+mod value;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
-use thiserror::Error;
+pub use self::settings::{Layer, OptionState, Settings, add};
+pub use self::value::{Form, OptionError, Value, show_duration};
 
 use crate::clock::Timestamp;
+use crate::session::{Mode, words};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Sessions that one server holds at most, whatever `max_sessions` says (C14).
 pub const HARD_SESSION_LIMIT: usize = 1_000_000;
@@ -12,160 +21,419 @@ pub const HARD_SESSION_LIMIT: usize = 1_000_000;
 /// The longest time-out: browsers keep no cookie for longer than 400 days (RFC 6265bis, 5.5; S20).
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// What the operator can set.
+/// How long a scalable session lives after its last request: 4D's default and minimum (C14).
+pub const SCALABLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// What comes from the file and the flags of `serve` alone, never over the admin API (C14, S50), with what it is.
+pub const FIXED_OPTIONS: [(&str, &str); 5] = [
+    ("data", "the data directory"),
+    ("web", "the address and port that web clients connect to"),
+    (
+        "admin",
+        "where operators connect to: unix:PATH or a loopback ADDRESS:PORT",
+    ),
+    (
+        "admin_token_file",
+        "the file of the admin token, for an admin address with a port",
+    ),
+    (
+        "trusted_proxies",
+        "addresses and networks of the proxies whose X-Forwarded-For is believed",
+    ),
+];
+
+words! {
+    /// Where cookies go along from other sites (RFC 6265bis, 5.6.7).
+    SameSite {
+        /// With requests that lead the browser here.
+        Lax = "lax",
+        /// With none that another site caused.
+        Strict = "strict",
+        /// With all; for `Secure` cookies only.
+        None = "none",
+    }
+}
+
+words! {
+    /// Who makes room on a full server (C10).
+    EvictionOrder {
+        /// Sessions whose cookie never came back, then guests, then users; a guest never displaces a user.
+        Safe = "safe",
+        /// Whoever has been idle for longest, as in 4D.
+        Oldest = "oldest",
+    }
+}
+
+words! {
+    /// Where the value of an option comes from; a later one wins (C14).
+    Origin {
+        /// Nobody set it.
+        Default = "default",
+        /// The file of `serve`.
+        File = "file",
+        /// A flag of `serve`.
+        Flag = "flag",
+        /// `options set`, kept over restarts until `options reset`.
+        RunTime = "run_time",
+    }
+}
+
+/// The values in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Sessions that may be live at once (4D: Max sessions; C10).
+    /// How sessions are managed that are opened from now on.
+    pub mode: Mode,
+    /// Sessions with a process that may be live at once (C10).
     pub max_sessions: usize,
-    /// Time without a request after which a session ends (4D: Inactive session timeout; C12).
+    /// Time without a request after which a web session's process ends (C11).
+    pub inactive_process_timeout: Duration,
+    /// Time without a request after which a session ends (C12).
     pub inactive_session_timeout: Duration,
     /// Time from opening or login after which a session ends, however busy it is (C12; 4D has none).
     pub absolute_session_timeout: Duration,
-    /// Whether the cookie is for `https` only and carries the `__Host-` prefix (S18).
-    pub secure_cookie: bool,
+    /// The cookie's name without its prefix.
+    pub cookie_name: String,
+    /// The cookie's domain; empty for the host alone.
+    pub cookie_domain: String,
+    /// The cookie's path.
+    pub cookie_path: String,
+    /// Where the cookie goes along from other sites.
+    pub cookie_same_site: SameSite,
+    /// Whether the cookie is for `https` only and carries a prefix (S18).
+    pub cookie_secure: bool,
+    /// Whether a request with a live cookie must come from the session's address (C13).
+    pub session_ip_address_validation: bool,
+    /// Bits of an IPv6 address that make one client.
+    pub address_prefix_v6: u8,
+    /// Time without a request before a session may make room for another (C10).
+    pub eviction_min_idle: Duration,
+    /// Who makes room first.
+    pub eviction_order: EvictionOrder,
+    /// Sessions that one client address may open in a minute; `None` for any number.
+    pub open_rate: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Self {
+            mode: Mode::Legacy,
             max_sessions: 100,
-            inactive_session_timeout: Duration::from_secs(480 * 60),
-            absolute_session_timeout: Duration::from_secs(30 * 24 * 3600),
-            secure_cookie: true,
+            inactive_process_timeout: minutes(480),
+            inactive_session_timeout: minutes(480),
+            absolute_session_timeout: minutes(30 * 24 * 60),
+            cookie_name: "4DSID".into(),
+            cookie_domain: String::new(),
+            cookie_path: "/".into(),
+            cookie_same_site: SameSite::Lax,
+            cookie_secure: true,
+            session_ip_address_validation: true,
+            address_prefix_v6: 64,
+            eviction_min_idle: minutes(1),
+            eviction_order: EvictionOrder::Safe,
+            open_rate: Some(60),
         }
     }
-}
-
-/// Why an option's value is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum OptionError {
-    /// The limit is zero or above the hard limit.
-    #[error("max_sessions is {0}; it must be from 1 to {HARD_SESSION_LIMIT}")]
-    MaxSessions(usize),
-    /// A time-out is under a second or above 400 days.
-    #[error("{name} is {}; it must be from 1s to 400d", humantime::format_duration(*.value))]
-    Timeout {
-        /// The option's name.
-        name: &'static str,
-        /// The refused value.
-        value: Duration,
-    },
 }
 
 impl Options {
-    /// Refuses values outside their range.
-    ///
-    /// # Errors
-    /// The first option that is out of range.
-    pub fn validate(&self) -> Result<(), OptionError> {
-        if !(1..=HARD_SESSION_LIMIT).contains(&self.max_sessions) {
-            return Err(OptionError::MaxSessions(self.max_sessions));
-        }
-        for (name, value) in [
-            ("inactive_session_timeout", self.inactive_session_timeout),
-            ("absolute_session_timeout", self.absolute_session_timeout),
-        ] {
-            if !(Duration::from_secs(1)..=LONGEST_TIMEOUT).contains(&value) {
-                return Err(OptionError::Timeout { name, value });
+    /// When a session expires whose last request came at `last_request_at` and that was opened, or signed in, at `since` (C12).
+    pub fn expires_at(
+        &self,
+        mode: Mode,
+        since: Timestamp,
+        last_request_at: Timestamp,
+    ) -> Timestamp {
+        let idle = match mode {
+            Mode::Scalable => SCALABLE_TIMEOUT,
+            Mode::Legacy | Mode::None => self.inactive_session_timeout,
+        };
+        let idle = last_request_at.plus(idle);
+        idle.min(since.plus(self.absolute_session_timeout))
+    }
+
+    /// When the process of such a session ends while its cookie lives on (C11); `None` if the session ends first or with it.
+    pub fn process_ends_at(&self, mode: Mode, last_request_at: Timestamp) -> Option<Timestamp> {
+        let outlives = self.inactive_session_timeout > self.inactive_process_timeout;
+        (mode == Mode::Legacy && outlives)
+            .then(|| last_request_at.plus(self.inactive_process_timeout))
+    }
+
+    /// Whether two addresses are one client: IPv4 and its `::ffff:` form are, and IPv6 addresses of one prefix (C13).
+    pub fn is_same_client(&self, one: IpAddr, other: IpAddr) -> bool {
+        self.client_of(one) == self.client_of(other)
+    }
+
+    /// What stands for a client: its IPv4 address, or the prefix of its IPv6 address.
+    pub fn client_of(&self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let host_bits = 128 - u32::from(self.address_prefix_v6.clamp(1, 128));
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or_default();
+                IpAddr::V6((v6.to_bits() & mask).into())
             }
+            v4 => v4,
+        }
+    }
+
+    /// Refuses what no single option can see.
+    fn check_together(&self) -> Result<(), OptionError> {
+        if self.cookie_same_site == SameSite::None && !self.cookie_secure {
+            let why = "browsers refuse a cookie for all sites that is not secure: set cookie_secure to on, or another value";
+            return Err(OptionError::new("cookie_same_site", "none", why));
+        }
+        if !self.cookie_path.starts_with('/') {
+            return Err(OptionError::new(
+                "cookie_path",
+                &self.cookie_path,
+                "it begins with /",
+            ));
         }
         Ok(())
     }
+}
 
-    /// Every option by its name, durations in milliseconds, switches as 0 and 1: the form that a store keeps.
-    pub fn as_numbers(&self) -> [(&'static str, i64); 4] {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        [
-            (
-                "max_sessions",
-                i64::try_from(self.max_sessions).unwrap_or(i64::MAX),
-            ),
-            (
-                "inactive_session_timeout",
-                millis(self.inactive_session_timeout),
-            ),
-            (
-                "absolute_session_timeout",
-                millis(self.absolute_session_timeout),
-            ),
-            ("secure_cookie", self.secure_cookie.into()),
-        ]
-    }
+/// One option, as everybody sees it.
+pub struct OptionSpec {
+    /// Our name, the same in flags (with hyphens), file, API and commands.
+    pub name: &'static str,
+    /// The property of 4D's Web Server object that it is like.
+    pub name_in_4d: Option<&'static str>,
+    /// How its values are written, and which there are.
+    pub form: Form,
+    /// When a new value acts.
+    pub acts: &'static str,
+    /// What it is for.
+    pub summary: &'static str,
+    get: fn(&Options) -> Value,
+    set: fn(&mut Options, &Value),
+}
 
-    /// Takes one option back from that form; a name that this version does not know changes nothing.
-    pub fn set_number(&mut self, name: &str, value: i64) {
-        let positive = u64::try_from(value).unwrap_or_default();
-        match name {
-            "max_sessions" => self.max_sessions = usize::try_from(positive).unwrap_or(usize::MAX),
-            "inactive_session_timeout" => {
-                self.inactive_session_timeout = Duration::from_millis(positive)
-            }
-            "absolute_session_timeout" => {
-                self.absolute_session_timeout = Duration::from_millis(positive)
-            }
-            "secure_cookie" => self.secure_cookie = value != 0,
-            _ => {}
-        }
-    }
-
-    /// When a session expires whose last request came at `last_request_at` and that was opened, or signed in, at `since` (C12).
-    pub fn expires_at(&self, since: Timestamp, last_request_at: Timestamp) -> Timestamp {
-        let idle = last_request_at.plus(self.inactive_session_timeout);
-        idle.min(since.plus(self.absolute_session_timeout))
+impl fmt::Debug for OptionSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_are_in_range() {
-        assert_eq!(Options::default().validate(), Ok(()));
+impl OptionSpec {
+    /// The option of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        OPTIONS.iter().find(|spec| spec.name == name)
     }
 
-    #[test]
-    fn options_survive_being_kept() {
-        let options = Options {
-            max_sessions: 7,
-            inactive_session_timeout: Duration::from_millis(1_500),
-            absolute_session_timeout: Duration::from_secs(9),
-            secure_cookie: false,
-        };
-        let mut kept = Options::default();
-        for (name, value) in options.as_numbers() {
-            kept.set_number(name, value);
-        }
-        assert_eq!(kept, options);
+    /// Its value among these.
+    pub fn value(&self, options: &Options) -> Value {
+        (self.get)(options)
     }
 
-    #[test]
-    fn s20_absurd_values_are_refused() {
-        for seconds in [0, 500 * 24 * 3600, u64::MAX] {
-            let timeout = Duration::from_secs(seconds);
-            let idle = Options {
-                inactive_session_timeout: timeout,
-                ..Options::default()
-            };
-            let absolute = Options {
-                absolute_session_timeout: timeout,
-                ..Options::default()
-            };
-            assert!(
-                idle.validate().is_err() && absolute.validate().is_err(),
-                "{seconds}"
-            );
-        }
-        for max_sessions in [0, HARD_SESSION_LIMIT + 1, usize::MAX] {
-            assert!(
-                Options {
-                    max_sessions,
-                    ..Options::default()
-                }
-                .validate()
-                .is_err()
-            );
-        }
+    /// Its default.
+    pub fn default(&self) -> Value {
+        self.value(&Options::default())
+    }
+
+    /// Reads a value as it is typed; `None` stands for the default (C14: 0, or the empty text).
+    ///
+    /// # Errors
+    /// When the text is no value of this option.
+    pub fn parse(&self, text: &str) -> Result<Option<Value>, OptionError> {
+        self.form.parse(self.name, text)
+    }
+
+    /// Checks a value that came as JSON; `None` stands for the default.
+    ///
+    /// # Errors
+    /// When it is of another type, or out of range.
+    pub fn check(&self, value: Value) -> Result<Option<Value>, OptionError> {
+        self.form.check(self.name, value)
+    }
+
+    /// A value as it is typed.
+    pub fn show(&self, value: &Value) -> String {
+        self.form.show(value)
     }
 }
+
+/// When an option acts that the next look-up of a session reads.
+const AT_ONCE: &str = "at once, on every session";
+
+const ON_COOKIES: &str = "with the next cookie; a new name is another cookie";
+
+const ON_OPENING: &str = "on sessions opened from then on";
+
+/// A time-out that 4D has: 0 restores its default.
+const TIMEOUT_OF_4D: Form = Form::Duration {
+    least: Duration::from_secs(1),
+    most: LONGEST_TIMEOUT,
+    zero_restores: true,
+};
+
+/// Every option that can be set at run time.
+pub static OPTIONS: [OptionSpec; 16] = [
+    OptionSpec {
+        name: "mode",
+        name_in_4d: Some("scalableSession"),
+        form: Form::Word(&["legacy", "scalable", "none"]),
+        acts: ON_OPENING,
+        summary: "how sessions are managed: legacy (one process each), scalable (close-session ignores them), none (no new sessions)",
+        get: |options| Value::word(options.mode.as_str()),
+        set: |options, value| value.as_word(Mode::from_word, &mut options.mode),
+    },
+    OptionSpec {
+        name: "keep_session",
+        name_in_4d: Some("keepSession"),
+        form: Form::Switch,
+        acts: ON_OPENING,
+        summary: "another name for mode: off is mode none",
+        get: |options| Value::Switch(options.mode != Mode::None),
+        // It is kept as `mode`: see `settings`.
+        set: |_, _| {},
+    },
+    OptionSpec {
+        name: "max_sessions",
+        name_in_4d: Some("maxSessions"),
+        form: Form::Count {
+            least: 1,
+            most: HARD_SESSION_LIMIT as u64,
+            unit: "sessions",
+            zero_restores: true,
+        },
+        acts: "at once; what is too many and idle ends",
+        summary: "legacy sessions with a process that may be live at once",
+        get: |options| Value::Number(options.max_sessions as u64),
+        set: |options, value| value.as_number(&mut options.max_sessions),
+    },
+    OptionSpec {
+        name: "inactive_process_timeout",
+        name_in_4d: Some("inactiveProcessTimeout"),
+        form: TIMEOUT_OF_4D,
+        acts: AT_ONCE,
+        summary: "time without a request after which a session is suspended, if inactive_session_timeout is longer",
+        get: |options| Value::duration(options.inactive_process_timeout),
+        set: |options, value| value.as_duration(&mut options.inactive_process_timeout),
+    },
+    OptionSpec {
+        name: "inactive_session_timeout",
+        name_in_4d: Some("inactiveSessionTimeout"),
+        form: TIMEOUT_OF_4D,
+        acts: AT_ONCE,
+        summary: "time without a request after which a legacy session ends; a scalable one ends after 60m",
+        get: |options| Value::duration(options.inactive_session_timeout),
+        set: |options, value| value.as_duration(&mut options.inactive_session_timeout),
+    },
+    OptionSpec {
+        name: "absolute_session_timeout",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::from_secs(1),
+            most: LONGEST_TIMEOUT,
+            zero_restores: false,
+        },
+        acts: AT_ONCE,
+        summary: "time from opening or login after which a session ends, however busy it is",
+        get: |options| Value::duration(options.absolute_session_timeout),
+        set: |options, value| value.as_duration(&mut options.absolute_session_timeout),
+    },
+    OptionSpec {
+        name: "cookie_name",
+        name_in_4d: Some("sessionCookieName"),
+        form: Form::CookieName,
+        acts: ON_COOKIES,
+        summary: "the cookie's name; __Host- or __Secure- is put before it unless cookie_secure is off",
+        get: |options| Value::Text(options.cookie_name.clone()),
+        set: |options, value| value.as_text(&mut options.cookie_name),
+    },
+    OptionSpec {
+        name: "cookie_domain",
+        name_in_4d: Some("sessionCookieDomain"),
+        form: Form::CookieDomain,
+        acts: ON_COOKIES,
+        summary: "the domain whose hosts all get the cookie; empty for this host alone",
+        get: |options| Value::Text(options.cookie_domain.clone()),
+        set: |options, value| value.as_text(&mut options.cookie_domain),
+    },
+    OptionSpec {
+        name: "cookie_path",
+        name_in_4d: Some("sessionCookiePath"),
+        form: Form::CookiePath,
+        acts: ON_COOKIES,
+        summary: "the path below which the cookie is sent",
+        get: |options| Value::Text(options.cookie_path.clone()),
+        set: |options, value| value.as_text(&mut options.cookie_path),
+    },
+    OptionSpec {
+        name: "cookie_same_site",
+        name_in_4d: Some("sessionCookieSameSite"),
+        form: Form::Word(&["lax", "strict", "none"]),
+        acts: "with the next cookie",
+        summary: "whether the cookie goes along with requests from other sites",
+        get: |options| Value::word(options.cookie_same_site.as_str()),
+        set: |options, value| value.as_word(SameSite::from_word, &mut options.cookie_same_site),
+    },
+    OptionSpec {
+        name: "cookie_secure",
+        name_in_4d: None,
+        form: Form::Switch,
+        acts: ON_COOKIES,
+        summary: "whether the cookie is for https only; off for a site without TLS in front",
+        get: |options| Value::Switch(options.cookie_secure),
+        set: |options, value| value.as_switch(&mut options.cookie_secure),
+    },
+    OptionSpec {
+        name: "session_ip_address_validation",
+        name_in_4d: Some("sessionIPAddressValidation"),
+        form: Form::Switch,
+        acts: AT_ONCE,
+        summary: "whether a live cookie is refused from another address than the session's",
+        get: |options| Value::Switch(options.session_ip_address_validation),
+        set: |options, value| value.as_switch(&mut options.session_ip_address_validation),
+    },
+    OptionSpec {
+        name: "address_prefix_v6",
+        name_in_4d: None,
+        form: Form::Count {
+            least: 1,
+            most: 128,
+            unit: "bits",
+            zero_restores: false,
+        },
+        acts: AT_ONCE,
+        summary: "bits of an IPv6 address that make one client",
+        get: |options| Value::Number(options.address_prefix_v6.into()),
+        set: |options, value| value.as_number(&mut options.address_prefix_v6),
+    },
+    OptionSpec {
+        name: "eviction_min_idle",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::ZERO,
+            most: LONGEST_TIMEOUT,
+            zero_restores: false,
+        },
+        acts: "with the next opening",
+        summary: "time without a request before a session may make room on a full server",
+        get: |options| Value::duration(options.eviction_min_idle),
+        set: |options, value| value.as_duration(&mut options.eviction_min_idle),
+    },
+    OptionSpec {
+        name: "eviction_order",
+        name_in_4d: None,
+        form: Form::Word(&["safe", "oldest"]),
+        acts: "with the next opening",
+        summary: "who makes room: safe (cookies that never came back, guests, users; no guest displaces a user) or oldest (as in 4D)",
+        get: |options| Value::word(options.eviction_order.as_str()),
+        set: |options, value| value.as_word(EvictionOrder::from_word, &mut options.eviction_order),
+    },
+    OptionSpec {
+        name: "open_rate",
+        name_in_4d: None,
+        form: Form::Rate,
+        acts: "with the next opening",
+        summary: "sessions that one client address may open in a minute",
+        get: |options| {
+            options
+                .open_rate
+                .map_or_else(|| Value::word("off"), |rate| Value::Number(rate.into()))
+        },
+        set: |options, value| value.as_rate(&mut options.open_rate),
+    },
+];

@@ -157,10 +157,14 @@ words! {
 }
 
 words! {
-    /// How the server managed sessions when this one was opened; a session keeps it for life (C14).
+    /// How a server manages the sessions that it opens; a session keeps the mode that it was opened in (C14).
     Mode {
         /// 4D's single-process web sessions: `close-session` acts on them.
         Legacy = "legacy",
+        /// 4D's multi-process sessions: `close-session` ignores them (C02).
+        Scalable = "scalable",
+        /// None are opened. A server has this mode, never a session.
+        None = "none",
     }
 }
 
@@ -169,6 +173,8 @@ words! {
     State {
         /// Its cookie is accepted.
         Active = "active",
+        /// Its cookie is accepted, its process has ended: the next request gets a fresh one (C11).
+        Suspended = "suspended",
         /// Its cookie's time is over (C12) and the sweep has not begun its closing yet: it is refused already.
         Expired = "expired",
         /// Its cookie is refused for good, its closing is under way.
@@ -185,6 +191,8 @@ words! {
         Logout = "logout",
         /// No request came in time (C12).
         Inactive = "inactive",
+        /// A newcomer needed its place (C10).
+        Evicted = "evicted",
         /// `drop-session`.
         Dropped = "dropped",
     }
@@ -213,8 +221,8 @@ pub struct Session {
     pub login_at: Option<Timestamp>,
     /// When the last request came.
     pub last_request_at: Timestamp,
-    /// From when on its cookie is refused; 1970-01-01T00:00:00Z once its closing began (C03).
-    pub expires_at: Timestamp,
+    /// From when on its cookie is refused; 1970-01-01T00:00:00Z once its closing began (C03); `None` in scalable mode (C02).
+    pub expires_at: Option<Timestamp>,
     /// Milliseconds since the last request.
     pub idle_ms: u64,
     /// Its place in the order of opening.

@@ -11,10 +11,11 @@ use clap::Args;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use tokio::sync::oneshot;
 
+use super::config::Plan;
 use super::exit::Exit;
 use super::output::Output;
 use super::signals::Signals;
-use super::{Environment, Host, serve};
+use super::{Host, serve};
 use crate::clock::Clock;
 use crate::session::SessionId;
 use crate::wire::VisitBody;
@@ -55,8 +56,8 @@ pub(super) async fn run(
         .prefix("sessionctl-demo-")
         .tempdir()
         .context("cannot make a directory")?;
-    let settings = serve::Arguments::throw_away(directory.path());
-    let running = serve::start(settings, &Environment::default(), Arc::clone(&clock)).await?;
+    let plan = Plan::throw_away(directory.path());
+    let running = serve::start(plan, Arc::clone(&clock)).await?;
     let demo = Demo {
         web: running.web.clone(),
         admin: running.admin.clone(),

@@ -52,7 +52,11 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
         "done, or already so (unknown UUID, already closed); stdout closed by its reader",
     ),
     (Exit::Failure, 1, "unexpected failure"),
-    (Exit::Usage, 2, "usage: bad flag, malformed UUID"),
+    (
+        Exit::Usage,
+        2,
+        "usage: bad flag or value, malformed UUID, confirmation needed (--yes)",
+    ),
     (
         Exit::Missing,
         3,
@@ -67,7 +71,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::Refused,
         6,
-        "refused by state: store in use by a server, session limit reached",
+        "refused by state: ignored in scalable mode, store in use by a server, limit reached",
     ),
     (Exit::Unreachable, 7, "cannot reach the server"),
     (
@@ -187,7 +191,13 @@ fn exit_of_session_error(error: &Error) -> Exit {
         Error::NotFound(_) | Error::Closed(_) => Exit::Missing,
         Error::Invalid(_) => Exit::Usage,
         Error::Unauthenticated | Error::Forbidden(_) => Exit::Denied,
-        Error::LimitReached { .. } | Error::Busy { .. } | Error::Unavailable(_) => Exit::Refused,
+        Error::WouldEnd { .. } => Exit::Usage,
+        Error::LimitReached { .. }
+        | Error::TooManyOpens { .. }
+        | Error::NoSessions
+        | Error::OtherAddress
+        | Error::Busy { .. }
+        | Error::Unavailable(_) => Exit::Refused,
         Error::Unreachable { .. } | Error::NoAnswer { .. } => Exit::Unreachable,
         Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
         Error::Protocol { .. } | Error::Internal(_) => Exit::Failure,
@@ -230,13 +240,12 @@ fn advice_for_session_error(error: &Error) -> Option<String> {
         Error::Unauthenticated => {
             "--token-file FILE with the file that `serve --admin-token-file` wrote"
         }
-        Error::LimitReached { .. } => {
-            "close sessions, or start the server with a higher --max-sessions"
-        }
+        Error::LimitReached { .. } => "close sessions, or sessionctl options set max_sessions N",
         Error::Unavailable(_) => {
             "look into the server's log for the disk error, mend it, restart the server"
         }
-        Error::Busy { .. } => "the same command again in a moment",
+        Error::NoSessions => "sessionctl options set mode legacy",
+        Error::Busy { .. } | Error::TooManyOpens { .. } => "the same command again in a moment",
         Error::Unreachable { .. } => {
             "start it with `sessionctl serve`, or name another with --server"
         }

@@ -1,5 +1,6 @@
 //! Where `serve` listens: its ports, its socket, and the token that a port asks for.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::exit::{Exit, Failure, advice};
@@ -36,6 +37,15 @@ impl FromStr for AdminAddress {
                 .parse()
                 .map(Self::Tcp)
                 .map_err(|_| "neither unix:PATH nor ADDRESS:PORT".into()),
+        }
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
         }
     }
 }
@@ -79,20 +89,41 @@ pub(super) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener>
     bound.map_err(|error| failure(error).into())
 }
 
+/// Refuses an admin address that lets in whom it should not.
+pub(super) fn check_admin(address: &AdminAddress, token_file: Option<&Path>) -> Result<()> {
+    let (text, advice) = match address {
+        AdminAddress::Unix(_) if token_file.is_some() => (
+            "--admin-token-file is for an admin address with a port; a socket needs no token".into(),
+            "--admin 127.0.0.1:PORT, or no --admin-token-file",
+        ),
+        AdminAddress::Tcp(address) if !address.ip().is_loopback() => (
+            format!("the admin API does not listen on {address}: beyond loopback it would need TLS"),
+            "--admin unix:PATH or --admin 127.0.0.1:PORT",
+        ),
+        AdminAddress::Tcp(_) if token_file.is_none() => (
+            "an admin address with a port needs a token: any user of this machine can connect to it".into(),
+            "--admin-token-file FILE, or --admin unix:PATH",
+        ),
+        AdminAddress::Unix(_) | AdminAddress::Tcp(_) => return Ok(()),
+    };
+    Err(Failure::new(Exit::Config, text).advise(advice).into())
+}
+
 /// Binds the admin listener; answers its address, and its socket's file if it has one.
 pub(super) async fn bind_admin(
     address: AdminAddress,
     token_file: Option<&Path>,
 ) -> Result<(AdminListener, String, Option<SocketFile>)> {
-    match address {
-        AdminAddress::Unix(_) if token_file.is_some() => {
-            let text =
-                "--admin-token-file is for an admin address with a port; a socket needs no token";
-            Err(Failure::new(Exit::Config, text)
-                .advise("--admin 127.0.0.1:PORT, or no --admin-token-file")
-                .into())
+    check_admin(&address, token_file)?;
+    match (address, token_file) {
+        (AdminAddress::Tcp(address), Some(token_file)) => {
+            let token = ensure_token(token_file)?;
+            let listener = bind(address, "--admin").await?;
+            let url = format!("http://{}", listener.local_addr()?);
+            Ok((AdminListener::Tcp(listener, token), url, None))
         }
-        AdminAddress::Unix(path) => {
+        (AdminAddress::Tcp(address), None) => bail!("{address} has no token"),
+        (AdminAddress::Unix(path), _) => {
             let listener = bind_socket(&path)?;
             let url = format!("unix:{}", path.display());
             Ok((
@@ -100,26 +131,6 @@ pub(super) async fn bind_admin(
                 url,
                 Some(SocketFile::at(path)?),
             ))
-        }
-        AdminAddress::Tcp(address) if !address.ip().is_loopback() => {
-            let text = format!(
-                "the admin API does not listen on {address}: beyond loopback it would need TLS"
-            );
-            Err(Failure::new(Exit::Config, text)
-                .advise("--admin unix:PATH or --admin 127.0.0.1:PORT")
-                .into())
-        }
-        AdminAddress::Tcp(address) => {
-            let Some(token_file) = token_file else {
-                let text = "an admin address with a port needs a token: any user of this machine can connect to it";
-                return Err(Failure::new(Exit::Config, text)
-                    .advise("--admin-token-file FILE, or --admin unix:PATH")
-                    .into());
-            };
-            let token = ensure_token(token_file)?;
-            let listener = bind(address, "--admin").await?;
-            let url = format!("http://{}", listener.local_addr()?);
-            Ok((AdminListener::Tcp(listener, token), url, None))
         }
     }
 }

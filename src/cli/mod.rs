@@ -1,5 +1,6 @@
 //! The command line: the only place that knows clap, anyhow, streams, the environment and exit codes.
 
+mod config;
 mod count;
 mod demo;
 mod end;
@@ -8,11 +9,13 @@ mod generate;
 mod list;
 mod listen;
 mod open;
+mod options;
 mod output;
 mod ping;
 mod serve;
 mod show;
 mod signals;
+mod stats;
 mod table;
 mod target;
 mod text;
@@ -156,6 +159,10 @@ enum Command {
     /// Open a session on a client's behalf
     #[command(visible_alias = "open")]
     OpenSession(open::Arguments),
+    /// See and set the options
+    Options(options::Arguments),
+    /// Tell how many sessions there are, and what happened since the start
+    Stats(stats::Arguments),
     /// Check that a server answers and acknowledges changes
     Ping(ping::Arguments),
     /// Run the session server
@@ -246,6 +253,11 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         Command::OpenSession(arguments) => asker.ask(open::Open::new(arguments)),
         Command::CloseSession(arguments) => asker.ask(end::EndSessions::closing(arguments, stdin)),
         Command::DropSession(arguments) => asker.ask(end::EndSessions::dropping(arguments, stdin)),
+        Command::Options(arguments) => match arguments.asked()? {
+            options::Asked::Look(look) => asker.ask(look),
+            options::Asked::Change(change) => asker.ask(change),
+        },
+        Command::Stats(arguments) => asker.ask(stats::Stats(arguments)),
         Command::Ping(arguments) => asker.ask(ping::Ping(arguments)),
     }
 }

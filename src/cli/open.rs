@@ -149,9 +149,13 @@ impl CookieJar {
     /// Puts the session's cookie in the place of an older one; other cookies stay.
     fn fill(mut self, host: &str, opened: &Opened) -> Result<()> {
         let name = &opened.cookie_name;
-        let is_secure = name.starts_with("__Host-");
+        let is_secure = name.starts_with("__");
         let secure = if is_secure { "TRUE" } else { "FALSE" };
-        let expires = opened.session.expires_at.as_millis() / 1000;
+        // A scalable session's expiration is not told; 0 keeps the cookie until the client ends.
+        let expires = opened
+            .session
+            .expires_at
+            .map_or(0, |at| at.as_millis() / 1000);
         let token = opened.token.expose();
         let domain = format!("#HttpOnly_{host}");
         let is_other = |line: &&str| {

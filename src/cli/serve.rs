@@ -2,10 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -13,17 +11,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use super::Environment;
+use super::config::{Flags, Plan};
 use super::exit::{Exit, Failure, exit_of};
-use super::listen::{AdminAddress, SocketFile, bind, bind_admin};
+use super::listen::{SocketFile, bind, bind_admin, check_admin};
 use super::output::{Output, Stream};
 use super::signals::Signals;
-use super::target::{default_data_directory, default_socket};
+use super::table::details;
 use crate::clock::Clock;
-use crate::cookie::CookiePolicy;
 use crate::error::Error;
-use crate::options::Options;
+use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
 use crate::registry::Registry;
 use crate::server::{self, Listeners};
+use crate::store::Store as _;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 
@@ -38,30 +37,11 @@ const MOST_WEB_CONNECTIONS: usize = 4_096;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Keep the data in this directory [default: /var/lib/sessionctl as root, else below XDG_STATE_HOME]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Serve web clients on this address; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    web: SocketAddr,
-    /// Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<AdminAddress>,
-    /// The admin token's file; made, for its owner alone, if it is not there. Needed for an admin address with a port
-    #[arg(long, value_name = "FILE")]
-    admin_token_file: Option<PathBuf>,
-    /// Hold at most this many sessions at once
-    #[arg(long, value_name = "N", default_value_t = Options::default().max_sessions)]
-    max_sessions: usize,
-    /// End a session after this long without a request: 15s, 30m, 8h, 2d
-    #[arg(long, value_name = "DURATION", default_value = "480m", value_parser = humantime::parse_duration)]
-    inactive_session_timeout: Duration,
-    /// End a session this long after it was opened, however busy it is
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = humantime::parse_duration)]
-    absolute_session_timeout: Duration,
-    /// Name the cookie 4DSID and let it travel over plain http, for a site without TLS in front
+    #[command(flatten)]
+    flags: Flags,
+    /// Only check the configuration, and say what the server would start with
     #[arg(long)]
-    insecure_cookie: bool,
+    check_config: bool,
 }
 
 pub(super) async fn run(
@@ -70,12 +50,16 @@ pub(super) async fn run(
     clock: Arc<dyn Clock>,
     output: &mut Output,
 ) -> Result<Exit> {
+    let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
+    if arguments.check_config {
+        check_admin(&plan.admin, plan.admin_token_file.as_deref()).map_err(as_config)?;
+        describe(&plan, output)?;
+        return Ok(Exit::Done);
+    }
     log_to_stderr(output);
     let connections = raise_connection_limit();
     let mut signals = Signals::catch()?;
-    let mut running = start(arguments, environment, clock)
-        .await
-        .map_err(as_config)?;
+    let mut running = start(plan, clock).await.map_err(as_config)?;
     running.listeners.web_connections = connections;
     // Whoever started the server may have closed stdout; that stops nothing.
     let _ = running.announce(output);
@@ -120,87 +104,95 @@ fn as_config(error: anyhow::Error) -> anyhow::Error {
 pub(super) struct Running {
     registry: Registry<SqliteStore>,
     listeners: Listeners,
-    cookie: CookiePolicy,
-    clock: Arc<dyn Clock>,
     pub(super) web: String,
     pub(super) admin: String,
     socket: Option<SocketFile>,
 }
 
-impl Arguments {
-    /// A server on free loopback ports that keeps its data and its admin token below `directory`.
-    pub(super) fn throw_away(directory: &Path) -> Self {
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let Options {
-            max_sessions,
-            inactive_session_timeout,
-            absolute_session_timeout,
-            ..
-        } = Options::default();
-        Self {
-            data: Some(directory.join("data")),
-            web: free,
-            admin: Some(AdminAddress::Tcp(free)),
-            admin_token_file: Some(directory.join("admin.token")),
-            max_sessions,
-            inactive_session_timeout,
-            absolute_session_timeout,
-            insecure_cookie: false,
-        }
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            max_sessions: self.max_sessions,
-            inactive_session_timeout: self.inactive_session_timeout,
-            absolute_session_timeout: self.absolute_session_timeout,
-            secure_cookie: !self.insecure_cookie,
-        }
-    }
-}
-
 /// Takes the data directory, reads the store, binds the listeners.
-pub(super) async fn start(
-    arguments: Arguments,
-    environment: &Environment,
-    clock: Arc<dyn Clock>,
-) -> Result<Running> {
-    let options = arguments.options();
-    options.validate()?;
-    let data = match arguments.data {
-        Some(data) => data,
-        None => default_data_directory(environment)?,
-    };
-    let admin_address = match arguments.admin {
-        Some(admin) => admin,
-        None => AdminAddress::Unix(
-            default_socket(environment).context("there is no directory for the admin socket")?,
-        ),
-    };
-    let directory = DataDir::exclusive(&data, true)?;
-    let web = bind(arguments.web, "--web").await?;
+pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Result<Running> {
+    let directory = DataDir::exclusive(&plan.data, true)?;
+    let trusted_proxies = plan.proxies();
+    let web = bind(plan.web, "--web").await?;
     let (admin, admin_url, socket) =
-        bind_admin(admin_address, arguments.admin_token_file.as_deref()).await?;
-    // Last: the store keeps the options of a server that runs, not of one that could not start.
-    let store = SqliteStore::open(directory, options.clone())?;
+        bind_admin(plan.admin, plan.admin_token_file.as_deref()).await?;
+    // Last: the store keeps the settings of a server that runs, not of one that could not start.
+    let store = SqliteStore::open(directory, plan.settings)?;
     store.directory().announce(Some(admin_url.clone()))?;
+    let settings = store.settings()?;
+    tell_what_run_time_wins(&settings);
     let web_url = format!("http://{}", web.local_addr()?);
-    let cookie = CookiePolicy::of(&options);
-    let registry = Registry::new(store, Arc::clone(&clock));
+    let registry = Registry::new(store, clock);
     let listeners = Listeners {
         web,
         admin,
         web_connections: MOST_WEB_CONNECTIONS,
+        trusted_proxies,
     };
     Ok(Running {
         registry,
         listeners,
-        cookie,
-        clock,
         web: web_url,
         admin: admin_url,
         socket,
     })
+}
+
+/// Whoever changes the file or a flag is to know why nothing comes of it.
+fn tell_what_run_time_wins(settings: &Settings) {
+    for name in settings.layer(Origin::RunTime).keys() {
+        let Some(spec) = OptionSpec::named(name) else {
+            continue;
+        };
+        let state = settings.state(spec);
+        if state.beneath_origin != Origin::Default && state.beneath != state.value {
+            let (value, beneath) = (spec.show(&state.value), spec.show(&state.beneath));
+            let origin = state.beneath_origin;
+            tracing::info!(
+                "{name} is {value}, set at run time; the {origin} says {beneath}: `sessionctl options reset {name}` brings that"
+            );
+        }
+    }
+}
+
+/// What a server would start with, one line each.
+fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
+    let optional = |path: &Option<PathBuf>| {
+        path.as_ref()
+            .map_or_else(|| "-".into(), |path| path.display().to_string())
+    };
+    let proxies: Vec<String> = plan
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut pairs = vec![
+        ("config", optional(&plan.file)),
+        ("data", plan.data.display().to_string()),
+        ("web", plan.web.to_string()),
+        ("admin", plan.admin.to_string()),
+        ("admin_token_file", optional(&plan.admin_token_file)),
+        (
+            "trusted_proxies",
+            if proxies.is_empty() {
+                "-".into()
+            } else {
+                proxies.join(",")
+            },
+        ),
+    ];
+    let states = plan.settings.states();
+    let set = OPTIONS
+        .iter()
+        .zip(&states)
+        .filter(|(_, state)| state.origin != Origin::Default);
+    pairs.extend(set.map(|(spec, state)| {
+        (
+            spec.name,
+            format!("{} ({})", spec.show(&state.value), state.origin),
+        )
+    }));
+    output.raw(&details(&pairs))
 }
 
 impl Running {
@@ -217,8 +209,6 @@ impl Running {
         let Self {
             registry,
             listeners,
-            cookie,
-            clock,
             socket,
             ..
         } = self;
@@ -230,10 +220,7 @@ impl Running {
             reason
         };
         let serving = async {
-            server::serve(registry.clone(), listeners, cookie, clock, async {
-                drop(stopped.await)
-            })
-            .await;
+            server::serve(registry.clone(), listeners, async { drop(stopped.await) }).await;
             drop(served);
         };
         let working = registry.run(async { drop(finished.await) });

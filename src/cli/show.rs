@@ -71,7 +71,11 @@ fn pairs(session: &Session, times: Times) -> Vec<(&'static str, String)> {
         Times::Exact => instant.to_string(),
         Times::Relative => format!("{instant} ({})", relative(instant, looked_at(session))),
     };
-    let closing = session.expires_at == Timestamp::EPOCH;
+    let expires = match session.expires_at {
+        None => "60m after its last request (scalable mode)".into(),
+        Some(Timestamp::EPOCH) => "its cookie is refused already".into(),
+        Some(at) => instant(at),
+    };
     vec![
         ("id", session.id.to_string()),
         ("user", text(session.user.as_deref())),
@@ -86,14 +90,7 @@ fn pairs(session: &Session, times: Times) -> Vec<(&'static str, String)> {
             session.login_at.map_or_else(|| "-".into(), instant),
         ),
         ("last request", instant(session.last_request_at)),
-        (
-            "expires",
-            if closing {
-                "its cookie is refused already".into()
-            } else {
-                instant(session.expires_at)
-            },
-        ),
+        ("expires", expires),
         (
             "idle",
             duration(std::time::Duration::from_millis(session.idle_ms)),

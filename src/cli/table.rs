@@ -68,10 +68,10 @@ fn optional(text: Option<&str>) -> String {
 }
 
 fn expires(session: &Session, times: Times) -> String {
-    match times {
-        _ if session.expires_at == Timestamp::EPOCH => "-".into(),
-        Times::Exact => session.expires_at.to_string(),
-        Times::Relative => relative(session.expires_at, looked_at(session)),
+    match (session.expires_at, times) {
+        (None | Some(Timestamp::EPOCH), _) => "-".into(),
+        (Some(at), Times::Exact) => at.to_string(),
+        (Some(at), Times::Relative) => relative(at, looked_at(session)),
     }
 }
 
@@ -136,12 +136,9 @@ impl SessionTable {
                     }
                 })
         }));
-        // What still does not fit is cut at the edge: a row that wraps is no row. The UUID comes first and stays whole.
+        // The UUID comes first and stays whole.
         match self.terminal_width {
-            Some(width) => text
-                .lines()
-                .map(|line| shorten(line, width) + "\n")
-                .collect(),
+            Some(width) => cut(&text, width),
             None => text,
         }
     }
@@ -173,6 +170,36 @@ fn fit(rows: &[[String; COLUMNS.len()]], terminal_width: Option<usize>) -> [usiz
         }
     }
     widths
+}
+
+/// Rows of any number of columns, header first; cut at a terminal's edge.
+pub(super) fn columns(rows: Vec<Vec<String>>, terminal_width: Option<usize>) -> String {
+    let count = rows.first().map_or(0, Vec::len);
+    let widest = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| width(cell))
+            .max()
+    };
+    let widths: Vec<usize> = (0..count)
+        .map(|column| widest(column).unwrap_or_default())
+        .collect();
+    let text = aligned(rows.iter().map(|row| {
+        row.iter()
+            .zip(&widths)
+            .map(|(cell, width)| padded(cell, *width))
+    }));
+    match terminal_width {
+        Some(width) => cut(&text, width),
+        None => text,
+    }
+}
+
+/// What does not fit is cut at the edge: a row that wraps is no row.
+fn cut(text: &str, width: usize) -> String {
+    text.lines()
+        .map(|line| shorten(line, width) + "\n")
+        .collect()
 }
 
 /// Names and values, one pair per line.
@@ -226,7 +253,7 @@ pub(super) fn csv_row(session: &Session) -> String {
         time(Some(session.created_at)),
         time(session.login_at),
         time(Some(session.last_request_at)),
-        time(Some(session.expires_at)),
+        time(session.expires_at),
         session.idle_ms.to_string(),
         session.seq.to_string(),
     ]

@@ -2,24 +2,33 @@
 //! `Admin` and `Sessions` ask; knows neither HTTP nor commands.
 
 mod closing;
+mod counters;
+mod options;
+mod rate;
 mod sweep;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use self::counters::{Counters, Refusal};
+use self::rate::OpenRate;
 use crate::admin::{
-    Actor, Admin, EndRequest, Ending, ListQuery, OpenRequest, Opened, Outcome, Page,
+    Actor, Admin, EndRequest, Ending, ListQuery, OpenRequest, Opened, OptionsSet, Outcome, Page,
+    SetRequest, Stats,
 };
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timeline, Timestamp};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
-use crate::session::{Cause, Kind, Mode, Session, SessionId};
+use crate::options::{OptionState, Settings};
+use crate::session::{Cause, Kind, Session, SessionId};
 use crate::sessions::{Entered, Sessions, Visit};
 use crate::store::{
-    Applied, Change, End, Error as StoreError, Found, NewSession, Part, Store, Use,
+    Applied, Census, Change, End, Error as StoreError, Found, MadeRoom, NewSession, Part, Seen,
+    Store, Use,
 };
 use crate::token::Token;
 
@@ -31,6 +40,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a client that found no room is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What a client is told that came at the wrong moment.
+const BUSY: Error = Error::Busy {
+    retry_after: Duration::from_secs(1),
+};
 
 /// The registry of a store. Cheap to clone; clones are the same registry.
 pub struct Registry<S> {
@@ -47,8 +61,12 @@ impl<S> Clone for Registry<S> {
 
 struct Inner<S> {
     store: S,
-    clock: Arc<dyn Clock>,
-    cookie: CookiePolicy,
+    time: Timeline,
+    since: Timestamp,
+    /// The cookie that follows from the settings in force, made once for each.
+    cookie: Mutex<Option<(Arc<Settings>, Arc<CookiePolicy>)>>,
+    open_rate: OpenRate,
+    counters: Counters,
     /// Wakes the closing worker.
     begun: Notify,
     /// Changes whenever a closing has finished, for those who wait for one.
@@ -56,15 +74,19 @@ struct Inner<S> {
 }
 
 impl<S: Store> Registry<S> {
-    /// A registry over `store`, which brings its options.
+    /// A registry over `store`, which brings its settings. Its time starts with the clock's, but never before the last
+    /// instant that the store knows of (S14).
     pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
-        let cookie = CookiePolicy::of(store.options());
         let (begun, finished) = (Notify::new(), watch::Sender::new(()));
+        let time = Timeline::starting(clock, store.latest());
         Self {
             inner: Arc::new(Inner {
                 store,
-                clock,
-                cookie,
+                since: time.now(),
+                time,
+                cookie: Mutex::default(),
+                open_rate: OpenRate::default(),
+                counters: Counters::default(),
                 begun,
                 finished,
             }),
@@ -89,7 +111,7 @@ impl<S: Store> Registry<S> {
             }
         })
         .await;
-        Ok(self.inner.store.flush().await?)
+        Ok(self.inner.store.flush(self.now()).await?)
     }
 
     /// Finishes closings while `task` runs: all of the registry's own work that a command without a server needs.
@@ -102,7 +124,30 @@ impl<S: Store> Registry<S> {
     }
 
     fn now(&self) -> Timestamp {
-        self.inner.clock.now()
+        self.inner.time.now()
+    }
+
+    /// Opens a session for a client that came by itself: its address may do so only so often (S49).
+    async fn open_for_client(&self, client: OpenRequest) -> Result<(Session, Token), Error> {
+        let settings = self.inner.store.settings()?;
+        let options = settings.options();
+        let (Some(rate), Some(ip)) = (options.open_rate, client.ip) else {
+            return self.open_session(client).await;
+        };
+        let counted = self
+            .inner
+            .open_rate
+            .count(options.client_of(ip), rate, self.now());
+        let counted = counted.map_err(|retry_after| {
+            self.inner.counters.refused(&Refusal::Rate);
+            tracing::debug!(%ip, "a session was not opened: too many from this address");
+            Error::TooManyOpens { retry_after }
+        })?;
+        let opened = self.open_session(client).await;
+        if opened.is_err() {
+            self.inner.open_rate.take_back(&counted);
+        }
+        opened
     }
 
     async fn open_session(&self, request: OpenRequest) -> Result<(Session, Token), Error> {
@@ -112,7 +157,6 @@ impl<S: Store> Registry<S> {
             id: SessionId::random(),
             token_hash: token.hash(),
             kind: Kind::Web,
-            mode: Mode::Legacy,
             user: request.user.map(Arc::from),
             ip: request.ip.map(|ip| ip.to_canonical()),
             user_agent: request.user_agent.map(|text| {
@@ -128,18 +172,16 @@ impl<S: Store> Registry<S> {
             .store
             .apply(Change::Open(new), self.now())
             .await?;
-        // What was due made room; its closing is the worker's.
-        self.inner.begun.notify_one();
         match applied {
-            Applied::Opened(session) => Ok((session, token)),
-            Applied::Full => Err(Error::LimitReached {
-                limit: self.inner.store.options().max_sessions,
-                retry_after: RETRY_AFTER,
-            }),
-            // Somebody closed it before its client knew of it: let the client come again.
-            Applied::Ended { .. } | Applied::Expired(_) => Err(Error::Busy {
-                retry_after: Duration::from_secs(1),
-            }),
+            Applied::Opened(session, made) => {
+                self.made_room(&made);
+                self.inner.counters.opened();
+                Ok((session, token))
+            }
+            Applied::Full { limit } => Err(self.full(limit)),
+            Applied::NoSessions => Err(Error::NoSessions),
+            // Somebody closed it before its client knew of it.
+            _ => Err(BUSY),
         }
     }
 
@@ -157,7 +199,7 @@ impl<S: Store> Registry<S> {
             .apply(Change::BeginClose(end(id, cause, request)), self.now())
             .await?;
         self.inner.begun.notify_one();
-        let outcome = outcome(id, applied);
+        let outcome = self.counted(outcome(id, applied), cause);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
             // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.
             return match tokio::time::timeout(wait, self.ended(id)).await {
@@ -170,6 +212,84 @@ impl<S: Store> Registry<S> {
             };
         }
         checked(outcome, must_exist)
+    }
+
+    fn counted(&self, outcome: Outcome, cause: Cause) -> Outcome {
+        if outcome.initiated {
+            self.inner.counters.ended(cause, 1);
+        }
+        outcome
+    }
+
+    /// Who ended for a newcomer is counted and logged (S49); their closings are the worker's.
+    fn made_room(&self, made: &MadeRoom) {
+        self.inner.begun.notify_one();
+        self.inner.counters.ended(Cause::Inactive, made.due);
+        self.inner
+            .counters
+            .ended(Cause::Evicted, made.evicted.len() as u64);
+        self.evicted(&made.evicted, "a newcomer needed its place");
+    }
+
+    fn evicted(&self, ids: &[SessionId], why: &str) {
+        for id in ids {
+            tracing::info!(%id, "session evicted: {why}");
+        }
+    }
+
+    fn full(&self, limit: usize) -> Error {
+        self.inner.begun.notify_one();
+        self.inner.counters.refused(&Refusal::Full);
+        tracing::debug!(
+            limit,
+            "a client was refused: the server is full, and nobody is idle who may make room"
+        );
+        Error::LimitReached {
+            limit,
+            retry_after: RETRY_AFTER,
+        }
+    }
+
+    async fn visit(
+        &self,
+        token: &Token,
+        usage: Use,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Visit>, Error> {
+        match self
+            .inner
+            .store
+            .visit(&token.hash(), usage, from, self.now())
+            .await?
+        {
+            Seen::Nobody => Ok(None),
+            Seen::Live(visit) => Ok(Some(visit)),
+            Seen::Suspended(id) => self.resume(id).await,
+            Seen::OtherAddress => {
+                self.inner.counters.refused(&Refusal::Address);
+                Err(Error::OtherAddress)
+            }
+        }
+    }
+
+    /// Gives a suspended session a fresh process, for a request that came with its cookie (C11).
+    async fn resume(&self, id: SessionId) -> Result<Option<Visit>, Error> {
+        let actor = Actor::server().to_string();
+        match self
+            .inner
+            .store
+            .apply(Change::Resume { id, actor }, self.now())
+            .await?
+        {
+            Applied::Resumed(visit, made) => {
+                self.made_room(&made);
+                Ok(visit)
+            }
+            Applied::Full { limit } => Err(self.full(limit)),
+            applied => Err(Error::Internal(
+                format!("a resumption came to {applied:?}").into(),
+            )),
+        }
     }
 
     /// Waits until a session is closed, and tells why it is.
@@ -211,7 +331,10 @@ impl<S: Store> Admin for Registry<S> {
             .apply(Change::Drop(end(id, Cause::Dropped, request)), self.now())
             .await?;
         self.inner.finished.send_replace(());
-        checked(outcome(id, applied), must_exist)
+        checked(
+            self.counted(outcome(id, applied), Cause::Dropped),
+            must_exist,
+        )
     }
 
     async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {
@@ -219,7 +342,39 @@ impl<S: Store> Admin for Registry<S> {
         Ok(Opened {
             session,
             token,
-            cookie_name: self.inner.cookie.name().into(),
+            cookie_name: self.cookie_policy()?.name().into(),
+        })
+    }
+
+    async fn options(&self) -> Result<Vec<OptionState>, Error> {
+        Ok(self.inner.store.settings()?.states())
+    }
+
+    async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
+        self.set(request).await
+    }
+
+    async fn stats(&self) -> Result<Stats, Error> {
+        let Census {
+            active,
+            suspended,
+            closing,
+            counted,
+        } = self.inner.store.census().await?;
+        let settings = self.inner.store.settings()?;
+        let (opened, processes_ended, ended, refused) = self.inner.counters.totals();
+        Ok(Stats {
+            mode: settings.options().mode,
+            active,
+            suspended,
+            closing,
+            counted,
+            max_sessions: settings.options().max_sessions as u64,
+            since: self.inner.since,
+            opened,
+            processes_ended,
+            ended,
+            refused,
         })
     }
 
@@ -229,46 +384,40 @@ impl<S: Store> Admin for Registry<S> {
 }
 
 impl<S: Store> Sessions for Registry<S> {
+    fn cookie(&self) -> Result<Arc<CookiePolicy>, Error> {
+        self.cookie_policy()
+    }
+
     async fn enter(&self, token: Option<&Token>, client: OpenRequest) -> Result<Entered, Error> {
         if let Some(token) = token
-            && let Some(visit) = self.check(token, true).await?
+            && let Some(visit) = self.visit(token, Use::Request, client.ip).await?
         {
             return Ok(Entered {
                 visit,
                 new_token: None,
             });
         }
-        let (session, token) = self.open_session(client).await?;
-        let Session {
-            id,
-            user,
-            state,
-            expires_at,
-            ..
-        } = session;
-        let visit = Visit {
-            id,
-            user: user.map(Arc::from),
-            state,
-            expires_at,
-        };
+        let (_, token) = self.open_for_client(client).await?;
+        // Somebody may have closed it before its client knew of it: let the client come again.
+        let visit = self.visit(&token, Use::Look, None).await?.ok_or(BUSY)?;
         Ok(Entered {
             visit,
             new_token: Some(token),
         })
     }
 
-    async fn check(&self, token: &Token, touch: bool) -> Result<Option<Visit>, Error> {
+    async fn check(
+        &self,
+        token: &Token,
+        from: Option<IpAddr>,
+        touch: bool,
+    ) -> Result<Option<Visit>, Error> {
         let usage = if touch { Use::Request } else { Use::Look };
-        Ok(self
-            .inner
-            .store
-            .visit(&token.hash(), usage, self.now())
-            .await?)
+        self.visit(token, usage, from).await
     }
 
     async fn log_out(&self, token: &Token) -> Result<Option<Outcome>, Error> {
-        let Some(visit) = self.check(token, false).await? else {
+        let Some(visit) = self.visit(token, Use::Look, None).await? else {
             return Ok(None);
         };
         self.close_for(visit.id, Cause::Logout, EndRequest::by(Actor::client()))
@@ -297,7 +446,17 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
 fn outcome(id: SessionId, applied: Applied) -> Outcome {
     let (found, part) = match applied {
         Applied::Ended { found, part } => (found, part),
-        Applied::Opened(_) | Applied::Full | Applied::Expired(_) => (Found::Unknown, Part::None),
+        Applied::Ignored(session) => {
+            let (outcome, initiated, cause) = (Ending::Ignored, false, None);
+            return Outcome {
+                id,
+                outcome,
+                initiated,
+                cause,
+                user: session.user,
+            };
+        }
+        _ => (Found::Unknown, Part::None),
     };
     let (outcome, cause, user) = match found {
         Found::Unknown => (Ending::NotFound, None, None),

@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::Registry;
-use crate::admin::Actor;
+use crate::admin::{Actor, Refused};
+use crate::clock::Timestamp;
+use crate::session::Cause;
 use crate::store::{Applied, Change, Error, Store};
 
 /// How often the sweep looks for due sessions. They are refused from their deadline on, swept or not.
@@ -24,12 +26,17 @@ impl<S: Store> Registry<S> {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tick = 0_u32;
+        let mut clock = WallClock::default();
+        let mut refused = Refused::default();
+        self.tell_what_is_due().await;
         loop {
             ticks.tick().await;
+            clock.watch(self.inner.time.wall_clock_ahead());
+            self.tell_who_was_refused(&mut refused);
             tick = (tick + 1) % SWEEPS_PER_FLUSH;
             let swept = self.sweep().await.map(drop);
             let flushed = if tick == 0 {
-                self.inner.store.flush().await
+                self.inner.store.flush(self.now()).await
             } else {
                 Ok(())
             };
@@ -43,7 +50,47 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Begins the closing of every session that is due, cause `inactive`; answers how many.
+    /// In sum and not one by one: a flood of clients is not to become a flood of lines.
+    fn tell_who_was_refused(&self, told: &mut Refused) {
+        let (.., refused) = self.inner.counters.totals();
+        if refused != *told {
+            let Refused {
+                full,
+                rate,
+                address,
+            } = refused;
+            tracing::warn!(
+                full,
+                rate,
+                address,
+                "clients were refused (totals): no room, too many openings from one address (a proxy? name it in trusted_proxies), another address than the session's"
+            );
+            *told = refused;
+        }
+    }
+
+    /// After a long stop, or a clock that was set forward, many sessions may be due at once: that is told (S14).
+    async fn tell_what_is_due(&self) {
+        let (latest, now) = (self.inner.store.latest(), self.inner.since);
+        if latest == Timestamp::EPOCH {
+            return;
+        }
+        match self.sweep().await {
+            Ok(due) if due > 0 => {
+                let stopped =
+                    humantime::format_duration(Duration::from_secs(now.since(latest).as_secs()));
+                tracing::warn!(
+                    due,
+                    "sessions were due at the start; by the clock the server was stopped for {stopped}"
+                );
+            }
+            // Whatever is wrong is told by the next sweep.
+            _ => {}
+        }
+    }
+
+    /// Begins the closing of every session that is due, cause `inactive`, and suspends those whose process is; answers how
+    /// many are closed.
     ///
     /// # Errors
     /// When the store does not answer; what is due stays refused.
@@ -54,14 +101,54 @@ impl<S: Store> Registry<S> {
                 actor: Actor::server().to_string(),
                 limit: BATCH,
             };
-            let Applied::Expired(count) = self.inner.store.apply(expire, self.now()).await? else {
+            let Applied::Expired { closed, suspended } =
+                self.inner.store.apply(expire, self.now()).await?
+            else {
                 return Ok(begun);
             };
             self.inner.begun.notify_one();
-            begun += count;
-            if count < BATCH {
+            self.inner.counters.ended(Cause::Inactive, closed as u64);
+            self.inner.counters.suspended(suspended as u64);
+            begun += closed;
+            if closed + suspended < BATCH {
                 return Ok(begun);
             }
         }
+    }
+}
+
+/// How far the wall clock may be off before that is told.
+const TOLERATED_MILLIS: u64 = 5_000;
+
+/// Tells of a wall clock that was set: sessions go on by the time that has passed (S14).
+#[derive(Default)]
+struct WallClock {
+    told_ahead: i64,
+}
+
+impl WallClock {
+    fn watch(&mut self, ahead: i64) -> bool {
+        let is_news = ahead.abs_diff(self.told_ahead) > TOLERATED_MILLIS;
+        if is_news {
+            self.told_ahead = ahead;
+            tracing::warn!(
+                ahead_seconds = ahead / 1000,
+                "the wall clock was set; sessions go on by the time that has passed, until the next start"
+            );
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s14_a_clock_that_was_set_is_told_once() {
+        let mut clock = WallClock::default();
+        let news = [0, 900, 3_600_000, 3_600_400, -3_600_000, -3_600_000, 0]
+            .map(|ahead| clock.watch(ahead));
+        assert_eq!(news, [false, false, true, false, true, false, true]);
     }
 }

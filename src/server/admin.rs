@@ -16,13 +16,14 @@ use http_body_util::{LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::Shared;
-use super::answer::{self, fault, json};
+use super::answer::{self, fault, json, problem_json};
 use super::auth::authenticate;
-use crate::admin::{Actor, Admin, EndRequest, ListQuery, OpenRequest, Outcome};
+use crate::admin::{Actor, Admin, EndRequest, Ending, ListQuery, OpenRequest, Outcome, SetRequest};
 use crate::error::Error;
 use crate::session::{SessionId, SessionIdError};
 use crate::wire::{
-    self, BODY_LIMIT, EndBody, Fault, JSON, ListBody, OpenedBody, SessionBody, path,
+    self, BODY_LIMIT, EndBody, Fault, IgnoredBody, JSON, ListBody, OpenedBody, OptionsBody,
+    OptionsSetBody, SCHEMA, SessionBody, SetBody, SetQuery, StatsBody, path,
 };
 
 /// Time for a client to send its body.
@@ -37,6 +38,8 @@ pub(super) fn routes<T: Admin + 'static>(shared: &Arc<Shared<T>>) -> Router<Arc<
         .route(path::SESSION, get(show::<T>).delete(delete::<T>))
         .route(path::CLOSE, post(close::<T>))
         .route(path::DROP, post(drop_session::<T>))
+        .route(path::OPTIONS, get(options::<T>).patch(set_options::<T>))
+        .route(path::STATS, get(stats::<T>))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(shared),
             authenticate::<T>,
@@ -96,7 +99,55 @@ async fn drop_session<T: Admin>(
 }
 
 fn ended(outcome: &Outcome) -> Result<Response, Refusal> {
-    Ok(json(wire::outcome_status(outcome), outcome))
+    let status = wire::outcome_status(outcome);
+    Ok(match outcome.outcome {
+        Ending::Ignored => problem_json(status, &IgnoredBody::from(outcome)),
+        _ => json(status, outcome),
+    })
+}
+
+async fn options<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
+    Ok(json(
+        200,
+        &OptionsBody::from(shared.service.options().await?),
+    ))
+}
+
+async fn set_options<T: Admin>(
+    State(shared): App<T>,
+    Extension(actor): Extension<Actor>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let Query(SetQuery { may_end, dry_run }) =
+        Query::try_from_uri(&uri).map_err(|error| Error::Invalid(error.body_text()))?;
+    let changes = read::<SetBody>(&headers, body).await?.into_iter().collect();
+    let request = SetRequest {
+        changes,
+        may_end,
+        dry_run,
+        actor,
+    };
+    let set = shared.service.set_options(request).await?;
+    Ok(json(
+        200,
+        &OptionsSetBody {
+            schema: SCHEMA,
+            set,
+        },
+    ))
+}
+
+async fn stats<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
+    let stats = shared.service.stats().await?;
+    Ok(json(
+        200,
+        &StatsBody {
+            schema: SCHEMA,
+            stats,
+        },
+    ))
 }
 
 /// The session id in a path, in any spelling.

@@ -21,6 +21,19 @@ pub(super) fn json(status: u16, body: &impl Serialize) -> Response {
     as_json(status, JSON, body)
 }
 
+/// An answer that is a problem and says more than one.
+pub(super) fn problem_json(status: u16, body: &impl Serialize) -> Response {
+    as_json(status, PROBLEM_JSON, body)
+}
+
+/// The same problem under another status.
+pub(super) fn error_as(status: u16, error: &Error) -> Response {
+    problem(&Problem {
+        status,
+        ..Problem::from(error)
+    })
+}
+
 /// An error as a problem; what the client may not know goes to the log.
 pub(super) fn error(error: &Error) -> Response {
     match error {

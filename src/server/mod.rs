@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod auth;
 mod connection;
+mod proxies;
 mod web;
 
 use std::future::Future;
@@ -19,14 +20,13 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::clock::Clock;
-use crate::cookie::CookiePolicy;
 use crate::sessions::Sessions;
 use crate::token::TokenHash;
 use crate::wire::{Fault, path};
 
 use self::answer::fault;
 use self::connection::accept;
+pub use self::proxies::TrustedProxies;
 
 /// Where the admin API listens. There is no open variant: whoever comes over TCP must present the token.
 pub enum AdminListener {
@@ -44,6 +44,8 @@ pub struct Listeners {
     pub admin: AdminListener,
     /// Web clients that are connected at once; more wait. What is left of the limit of open files is the operators'.
     pub web_connections: usize,
+    /// Proxies that are believed about whom they speak for.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Operators that are connected at once; more wait.
@@ -52,25 +54,20 @@ const ADMIN_CONNECTIONS: usize = 96;
 /// What the handlers share.
 pub(crate) struct Shared<T> {
     service: T,
-    cookie: CookiePolicy,
-    clock: Arc<dyn Clock>,
+    trusted_proxies: TrustedProxies,
     admin_token: Option<TokenHash>,
 }
 
 /// Serves `service` until `stop` is ready, then lets requests that are under way finish for a while.
-pub async fn serve<T>(
-    service: T,
-    listeners: Listeners,
-    cookie: CookiePolicy,
-    clock: Arc<dyn Clock>,
-    stop: impl Future<Output = ()>,
-) where
+pub async fn serve<T>(service: T, listeners: Listeners, stop: impl Future<Output = ()>)
+where
     T: Admin + Sessions + 'static,
 {
     let Listeners {
         web: web_listener,
         admin: admin_listener,
         web_connections,
+        trusted_proxies,
     } = listeners;
     let admin_token = match &admin_listener {
         AdminListener::Unix(_) => None,
@@ -78,8 +75,7 @@ pub async fn serve<T>(
     };
     let shared = Arc::new(Shared {
         service,
-        cookie,
-        clock,
+        trusted_proxies,
         admin_token,
     });
     let web = finished(web::routes(), &shared);

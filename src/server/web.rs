@@ -11,10 +11,10 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 
 use super::Shared;
-use super::answer::{empty, error, json};
+use super::answer::{empty, error, error_as, json};
 use super::connection::Peer;
 use crate::admin::{Admin, OpenRequest};
-use crate::cookie::Presented;
+use crate::cookie::{CookiePolicy, Presented};
 use crate::error::Error;
 use crate::sessions::{Sessions, Visit};
 use crate::wire::VisitBody;
@@ -37,22 +37,28 @@ pub(super) fn routes<T: Admin + Sessions + 'static>() -> Router<Arc<Shared<T>>> 
 async fn session<T: Sessions>(
     State(shared): App<T>,
     Extension(peer): Extension<Peer>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let presented = match presented(&shared, &headers) {
+    let cookie = match shared.service.cookie() {
+        Ok(cookie) => cookie,
+        Err(refusal) => return error(&refusal),
+    };
+    let presented = match presented(&cookie, &headers) {
         Presented::Nothing | Presented::Malformed => None,
         Presented::Token(token) => Some(token),
         Presented::Ambiguous => {
             let text = format!(
                 "more than one {} cookie was sent; delete the cookies of this site",
-                shared.cookie.name()
+                cookie.name()
             );
             return error(&Error::Invalid(text));
         }
     };
-    let client = client(peer, &headers);
+    let client = client(&shared, peer, &headers);
     let entered = match shared.service.enter(presented.as_ref(), client).await {
         Ok(entered) => entered,
+        Err(Error::OtherAddress) if is_auth(&uri) => return other_address(),
         Err(refusal) => return error(&refusal),
     };
     let Visit {
@@ -60,6 +66,7 @@ async fn session<T: Sessions>(
         user,
         state,
         expires_at,
+        lifetime,
     } = entered.visit;
     let body = VisitBody {
         id,
@@ -69,10 +76,24 @@ async fn session<T: Sessions>(
     };
     let mut response = json(200, &body);
     if let Some(token) = entered.new_token.or(presented) {
-        let cookie = shared.cookie.set(&token, expires_at, shared.clock.now());
-        set_cookie(&mut response, &cookie);
+        set_cookie(&mut response, &cookie.set(&token, lifetime));
     }
     response
+}
+
+#[derive(Deserialize)]
+struct AuthQuery {
+    auth: Option<u8>,
+}
+
+/// Whether a proxy asks on behalf of a request, and passes on only what is allowed or not.
+fn is_auth(uri: &Uri) -> bool {
+    Query::<AuthQuery>::try_from_uri(uri).is_ok_and(|query| query.0.auth == Some(1))
+}
+
+/// The answer to a proxy: nginx makes a 500 of a 400 (C13).
+fn other_address() -> Response {
+    error_as(403, &Error::OtherAddress)
 }
 
 #[derive(Deserialize)]
@@ -81,18 +102,29 @@ struct CheckQuery {
 }
 
 /// Forward auth: whether the request's session is live, and whose it is. Opens nothing, waits for no body.
-async fn check<T: Sessions>(State(shared): App<T>, uri: Uri, headers: HeaderMap) -> Response {
+async fn check<T: Sessions>(
+    State(shared): App<T>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     // A proxy passes its client's query on at worst; what is not `touch=0` is a request of the client.
     let touch = Query::<CheckQuery>::try_from_uri(&uri)
         .ok()
         .and_then(|query| query.0.touch)
         != Some(0);
-    let Presented::Token(token) = presented(&shared, &headers) else {
+    let cookie = match shared.service.cookie() {
+        Ok(cookie) => cookie,
+        Err(refusal) => return error(&refusal),
+    };
+    let Presented::Token(token) = presented(&cookie, &headers) else {
         return empty(StatusCode::UNAUTHORIZED);
     };
-    match shared.service.check(&token, touch).await {
+    let from = shared.trusted_proxies.client(peer, &headers);
+    match shared.service.check(&token, from, touch).await {
         Ok(Some(visit)) => identified(&visit),
         Ok(None) => empty(StatusCode::UNAUTHORIZED),
+        Err(Error::OtherAddress) => other_address(),
         Err(refusal) => error(&refusal),
     }
 }
@@ -124,7 +156,11 @@ async fn log_out<T: Sessions>(State(shared): App<T>, headers: HeaderMap) -> Resp
             "a log-out from another site is refused".into(),
         ));
     }
-    let presented = match presented(&shared, &headers) {
+    let cookie = match shared.service.cookie() {
+        Ok(cookie) => cookie,
+        Err(refusal) => return error(&refusal),
+    };
+    let presented = match presented(&cookie, &headers) {
         Presented::Nothing => return empty(StatusCode::UNAUTHORIZED),
         Presented::Token(token) => Some(token),
         Presented::Malformed | Presented::Ambiguous => None,
@@ -138,7 +174,7 @@ async fn log_out<T: Sessions>(State(shared): App<T>, headers: HeaderMap) -> Resp
         Ok(None) => empty(StatusCode::UNAUTHORIZED),
         Err(refusal) => return error(&refusal),
     };
-    set_cookie(&mut response, &shared.cookie.delete());
+    set_cookie(&mut response, &cookie.delete());
     response
 }
 
@@ -155,17 +191,12 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-fn presented<T>(shared: &Shared<T>, headers: &HeaderMap) -> Presented {
-    shared
-        .cookie
-        .read(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+fn presented(cookie: &CookiePolicy, headers: &HeaderMap) -> Presented {
+    cookie.read(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
 }
 
-fn client(peer: Peer, headers: &HeaderMap) -> OpenRequest {
-    let ip = match peer {
-        Peer::Tcp(address) => Some(address.ip()),
-        Peer::Unix { .. } => None,
-    };
+fn client<T>(shared: &Shared<T>, peer: Peer, headers: &HeaderMap) -> OpenRequest {
+    let ip = shared.trusted_proxies.client(peer, headers);
     let user_agent = headers
         .get(USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

@@ -1,28 +1,26 @@
 //! The live set alone: everything is gone with the process. For tests, and for servers whose sessions may end with them.
 
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::net::IpAddr;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::live::LiveSet;
-use super::{Applied, Change, Error, Found, Store, Use};
+use super::{Applied, Census, Change, Error, Found, Seen, Store, Use};
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
-use crate::options::Options;
+use crate::options::Settings;
 use crate::session::SessionId;
-use crate::sessions::Visit;
 use crate::token::TokenHash;
 
 /// Sessions in memory.
 pub struct MemoryStore {
     live: SharedLive,
-    options: Options,
 }
 
 impl MemoryStore {
     /// An empty store.
-    pub fn new(options: Options) -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
-            live: SharedLive::new(LiveSet::new(options.clone())),
-            options,
+            live: SharedLive::new(LiveSet::new(settings)),
         }
     }
 }
@@ -32,9 +30,10 @@ impl Store for MemoryStore {
         &self,
         token: &TokenHash,
         usage: Use,
+        from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Option<Visit>, Error> {
-        Ok(self.live.read()?.visit(token, usage, now).what)
+    ) -> Result<Seen, Error> {
+        Ok(self.live.read()?.visit(token, usage, from, now).what)
     }
 
     async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
@@ -61,7 +60,7 @@ impl Store for MemoryStore {
         Ok(self.live.write()?.claim(now, until, max))
     }
 
-    async fn flush(&self) -> Result<(), Error> {
+    async fn flush(&self, _: Timestamp) -> Result<(), Error> {
         self.health().await
     }
 
@@ -69,8 +68,16 @@ impl Store for MemoryStore {
         self.live.read().map(drop)
     }
 
-    fn options(&self) -> &Options {
-        &self.options
+    fn settings(&self) -> Result<Arc<Settings>, Error> {
+        Ok(Arc::clone(self.live.read()?.settings()))
+    }
+
+    async fn census(&self) -> Result<Census, Error> {
+        Ok(self.live.read()?.census())
+    }
+
+    fn latest(&self) -> Timestamp {
+        Timestamp::EPOCH
     }
 }
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
 use crate::error::Source;
-use crate::options::Options;
-use crate::session::{Cause, ClosedSession, Kind, Mode, Session, SessionId};
+use crate::options::{OptionError, OptionSpec, Settings, Value};
+use crate::session::{Cause, ClosedSession, Kind, Session, SessionId};
 use crate::sessions::Visit;
 use crate::token::TokenHash;
 
@@ -28,13 +28,14 @@ use crate::token::TokenHash;
 /// answer comes after the commit of what it says. Dropping a future never undoes or halves a change. There is no
 /// roll-back: after a failed commit every method fails, and a restart reads the truth.
 pub trait Store: Send + Sync + 'static {
-    /// Looks a token up. With [`Use::Request`], a live session's last request becomes `now`.
+    /// Looks a token up that came from an address. With [`Use::Request`], a live session's last request becomes `now`.
     fn visit(
         &self,
         token: &TokenHash,
         usage: Use,
+        from: Option<IpAddr>,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Option<Visit>, Error>> + Send;
+    ) -> impl Future<Output = Result<Seen, Error>> + Send;
 
     /// Makes one atomic, durable change; answers after it is on disk.
     fn apply(
@@ -65,11 +66,20 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Result<Vec<SessionId>, Error>> + Send;
 
-    /// Writes the last requests that are only in memory; answers after they are on disk (C17).
-    fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Writes the last requests that are only in memory, and that it is `now`; answers after they are on disk (C17, S14).
+    fn flush(&self, now: Timestamp) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The options that the sessions are kept by.
-    fn options(&self) -> &Options;
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// When the store cannot be relied on any more.
+    fn settings(&self) -> Result<Arc<Settings>, Error>;
+
+    /// How many sessions there are.
+    fn census(&self) -> impl Future<Output = Result<Census, Error>> + Send;
+
+    /// The last instant that the store knew of when it was opened: time does not go back behind it (S14).
+    fn latest(&self) -> Timestamp;
 
     /// Whether changes are still acknowledged.
     fn health(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -84,18 +94,40 @@ pub enum Use {
     Look,
 }
 
+/// What a token is found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nobody's: made up, closed, expired.
+    Nobody,
+    /// A live session's, and it came from another address than the session's (C13).
+    OtherAddress,
+    /// A live session's.
+    Live(Visit),
+    /// Its session needs a fresh process before it can take a request (C11).
+    Suspended(SessionId),
+}
+
 /// One atomic change. None of them can bring back a session that is closing or closed (C16).
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Opens a session, unless the limit is reached; what is due makes room first.
+    /// Opens a session. On a full server what is due makes room first, then who is idle (C10).
     Open(NewSession),
+    /// Gives a suspended session a fresh process (C11); it needs room like a newcomer.
+    Resume {
+        /// The session.
+        id: SessionId,
+        /// Who makes room for it, for the record.
+        actor: String,
+    },
+    /// Sets options at run time, all or none (C14).
+    SetOptions(SetOptions),
     /// Begins the closing of a live session: its token is refused from here on.
     BeginClose(End),
     /// Ends a closing that was begun.
     FinishClose(SessionId),
     /// Ends a live or closing session at once.
     Drop(End),
-    /// Begins the closing of sessions that are due, cause `inactive`.
+    /// Begins the closing of sessions that are due, cause `inactive`; suspends those whose process is.
     Expire {
         /// Who, for the record.
         actor: String,
@@ -113,15 +145,13 @@ pub struct NewSession {
     pub token_hash: TokenHash,
     /// What kind of client it serves.
     pub kind: Kind,
-    /// The server's mode.
-    pub mode: Mode,
     /// Who is signed in.
     pub user: Option<Arc<str>>,
     /// The client's address.
     pub ip: Option<IpAddr>,
     /// What the client says it is.
     pub user_agent: Option<Box<str>>,
-    /// Who ends what is due to make room, for the record.
+    /// Who ends what makes room, for the record.
     pub actor: String,
 }
 
@@ -141,11 +171,11 @@ pub struct End {
 }
 
 impl End {
-    /// The end of a session whose time is over.
-    pub fn on_time(id: SessionId, actor: &str) -> Self {
+    /// The end of a session by nobody's order: its time is over, or its place is needed.
+    pub fn by_itself(id: SessionId, cause: Cause, actor: &str) -> Self {
         Self {
             id,
-            cause: Cause::Inactive,
+            cause,
             reason: None,
             actor: actor.into(),
             request_id: None,
@@ -153,15 +183,84 @@ impl End {
     }
 }
 
+/// Options to set; `None` resets one.
+#[derive(Clone, Debug)]
+pub struct SetOptions {
+    /// The options with their values, checked.
+    pub changes: Vec<(&'static OptionSpec, Option<Value>)>,
+    /// Whether sessions may end by it.
+    pub may_end: bool,
+    /// Whether nothing is to be changed.
+    pub dry_run: bool,
+    /// Who ends what has no room any more, for the record.
+    pub actor: String,
+}
+
+/// What new options do to sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Impact {
+    /// Sessions that end at once.
+    pub ends: u64,
+    /// Sessions whose clients have a cookie of the old name: they are not recognised any more.
+    pub strands: u64,
+}
+
+/// How many sessions there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions whose cookie is accepted and whose process has not ended.
+    pub active: u64,
+    /// Sessions whose next request gets a fresh process.
+    pub suspended: u64,
+    /// Sessions whose closing is under way.
+    pub closing: u64,
+    /// Sessions that count against `max_sessions`.
+    pub counted: u64,
+}
+
+/// Who ended so that another had room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeRoom {
+    /// Sessions that were due anyway.
+    pub due: u64,
+    /// Idle sessions, evicted.
+    pub evicted: Vec<SessionId>,
+}
+
 /// What a change found and did.
 #[derive(Clone, Debug)]
 pub enum Applied {
     /// The session is open.
-    Opened(Session),
-    /// The limit is reached; nothing was opened.
-    Full,
+    Opened(Session, MadeRoom),
+    /// The session has a fresh process; `None` if it ended meanwhile.
+    Resumed(Option<Visit>, MadeRoom),
+    /// The limit is reached and nobody qualifies to make room; nothing was opened.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The server's mode is `none`; nothing was opened.
+    NoSessions,
+    /// The session was opened in scalable mode: a closing by command is ignored (C02).
+    Ignored(Session),
     /// So many sessions were due.
-    Expired(usize),
+    Expired {
+        /// Closings that began.
+        closed: usize,
+        /// Sessions that were suspended.
+        suspended: usize,
+    },
+    /// Options were set, or would have been.
+    OptionsSet {
+        /// Whether they are in force.
+        is_set: bool,
+        /// What they do to sessions.
+        impact: Impact,
+        /// Who was evicted for it.
+        evicted: Vec<SessionId>,
+    },
+    /// A value is refused; nothing was set.
+    OptionRefused(OptionError),
     /// What an ending came upon, and what it did.
     Ended {
         /// How the session stands after the change.
@@ -187,7 +286,7 @@ pub enum Part {
 pub enum Found {
     /// No such session.
     Unknown,
-    /// Active, expired or closing; with the cause of its closing if that has begun.
+    /// Not closed; with the cause of its closing if that has begun.
     Open(Session, Option<Cause>),
     /// Closed.
     Closed(ClosedSession),

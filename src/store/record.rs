@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{End, Part};
 use crate::clock::Timestamp;
+use crate::options::Settings;
 use crate::session::{Cause, ClosedSession, Kind, Mode, Seq, SessionId};
 use crate::token::TokenHash;
 
@@ -45,10 +46,34 @@ pub(super) struct Tombstone {
     pub(super) request_ids: [Option<Uuid>; 2],
 }
 
-/// What a change must leave on disk.
+/// How a session stands that a store had kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) last_request_at: Timestamp,
+    /// Whether its cookie ever came back.
+    pub(super) confirmed: bool,
+    pub(super) suspended: bool,
+    pub(super) begin: Option<Begin>,
+}
+
+/// What a change must leave on disk. A row's `seq` is the number of the change.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     Opened(Record),
+    Suspended {
+        seq: Seq,
+        session: Seq,
+        at: Timestamp,
+    },
+    Resumed {
+        seq: Seq,
+        session: Seq,
+        at: Timestamp,
+    },
+    OptionsSet {
+        seq: Seq,
+        settings: Arc<Settings>,
+    },
     Begun {
         begin: Seq,
         record: Record,
@@ -75,6 +100,9 @@ impl Row {
     pub(super) fn seq(&self) -> Seq {
         match self {
             Self::Opened(record) => record.seq,
+            Self::Suspended { seq, .. }
+            | Self::Resumed { seq, .. }
+            | Self::OptionsSet { seq, .. } => *seq,
             Self::Begun { begin, .. } => *begin,
             Self::Finished { tombstone, .. } | Self::Dropped { tombstone, .. } => tombstone.seq,
         }

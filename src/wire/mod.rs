@@ -3,13 +3,15 @@
 
 mod problem;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::admin::{Actor, EndRequest, Ending, Opened, Outcome, Page, Reason};
+use crate::admin::{Actor, EndRequest, Ending, Opened, OptionsSet, Outcome, Page, Reason, Stats};
 use crate::clock::Timestamp;
+use crate::options::{OptionState, Value};
 use crate::session::{Seq, Session, SessionId};
 use crate::token::Token;
 
@@ -37,6 +39,10 @@ pub mod path {
     pub const SESSION: &str = "/v1/sessions/{id}";
     /// Close.
     pub const CLOSE: &str = "/v1/sessions/{id}/close";
+    /// Options: see, set.
+    pub const OPTIONS: &str = "/v1/options";
+    /// How many there are, and what happened.
+    pub const STATS: &str = "/v1/stats";
     /// Drop.
     pub const DROP: &str = "/v1/sessions/{id}/drop";
     /// Whether the process runs.
@@ -218,14 +224,92 @@ pub struct VisitBody {
     pub user: Option<String>,
     /// Where the session stands.
     pub state: crate::session::State,
-    /// Until when, if no further request comes.
-    pub expires_at: Timestamp,
+    /// Until when, if no further request comes; `None` in scalable mode.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// All options, from the API and from `-o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OptionsBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// In the order of the table.
+    pub items: Vec<OptionState>,
+}
+
+impl From<Vec<OptionState>> for OptionsBody {
+    fn from(items: Vec<OptionState>) -> Self {
+        Self {
+            schema: SCHEMA,
+            items,
+        }
+    }
+}
+
+/// The body of a change of options: names with their values, `null` to reset one (like RFC 7396).
+pub type SetBody = BTreeMap<String, Option<Value>>;
+
+/// What goes beside a [`SetBody`], as the query.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetQuery {
+    /// Whether sessions may end by it.
+    #[serde(default)]
+    pub may_end: bool,
+    /// Whether nothing is to be changed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a change of options did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OptionsSetBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What it did.
+    #[serde(flatten)]
+    pub set: OptionsSet,
+}
+
+/// Counts, from the API and from `-o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatsBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The counts.
+    #[serde(flatten)]
+    pub stats: Stats,
+}
+
+/// An outcome that is a refusal: a problem with the outcome's fields (RFC 9457, 3.2).
+#[derive(Debug, Serialize)]
+pub struct IgnoredBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+}
+
+impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        Self {
+            kind: "urn:sessionctl:problem:ignored",
+            title: "ignored in scalable mode",
+            status: outcome_status(outcome),
+            detail: "the session was opened in scalable mode, which close leaves alone; drop ends it",
+            outcome,
+        }
+    }
 }
 
 /// The status of an outcome.
 pub fn outcome_status(outcome: &Outcome) -> u16 {
     match outcome.outcome {
         Ending::Closing => 202,
+        Ending::Ignored => 409,
         Ending::Closed | Ending::AlreadyClosed | Ending::NotFound => 200,
     }
 }

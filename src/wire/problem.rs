@@ -82,6 +82,12 @@ pub struct Problem {
     /// The limit that was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Sessions that would end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
+    /// Sessions whose clients would not be recognised any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strands: Option<u64>,
     /// Milliseconds after which to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -109,6 +115,8 @@ impl Problem {
             id: None,
             closed: None,
             limit: None,
+            ends: None,
+            strands: None,
             retry_after: None,
         }
     }
@@ -142,6 +150,13 @@ impl Problem {
                 limit: self.limit.unwrap_or_default(),
                 retry_after,
             },
+            ("too-many-opens", ..) => Error::TooManyOpens { retry_after },
+            ("no-sessions", ..) => Error::NoSessions,
+            ("other-address", ..) => Error::OtherAddress,
+            ("would-end", ..) => Error::WouldEnd {
+                ends: self.ends.unwrap_or_default(),
+                strands: self.strands.unwrap_or_default(),
+            },
             ("busy", ..) => Error::Busy { retry_after },
             ("unavailable", ..) => Error::Unavailable(format!("{server} says so").into()),
             ("unconfirmed", ..) => Error::Unconfirmed(format!("{server} says so").into()),
@@ -157,6 +172,7 @@ impl Problem {
 }
 
 impl From<&Error> for Problem {
+    #[allow(clippy::too_many_lines, reason = "a table: one row for each error")]
     fn from(error: &Error) -> Self {
         let of = |status, kind, title| Self::new(status, kind, title, error.to_string());
         let millis = |duration: &Duration| u64::try_from(duration.as_millis()).ok();
@@ -192,6 +208,17 @@ impl From<&Error> for Problem {
                 limit: Some(*limit),
                 retry_after: millis(retry_after),
                 ..of(503, "limit-reached", "session limit reached")
+            },
+            Error::TooManyOpens { retry_after } => Self {
+                retry_after: millis(retry_after),
+                ..of(429, "too-many-opens", "too many sessions opened")
+            },
+            Error::NoSessions => of(403, "no-sessions", "no sessions"),
+            Error::OtherAddress => of(400, "other-address", "other address"),
+            Error::WouldEnd { ends, strands } => Self {
+                ends: Some(*ends),
+                strands: Some(*strands),
+                ..of(409, "would-end", "sessions would end")
             },
             Error::Busy { retry_after } => Self {
                 retry_after: millis(retry_after),
@@ -238,6 +265,17 @@ mod tests {
             Error::LimitReached {
                 limit: 100,
                 retry_after,
+            },
+            Error::TooManyOpens { retry_after },
+            Error::NoSessions,
+            Error::OtherAddress,
+            Error::WouldEnd {
+                ends: 1,
+                strands: 0,
+            },
+            Error::WouldEnd {
+                ends: 2,
+                strands: 3,
             },
             Error::Busy { retry_after },
             Error::Unavailable("disk".into()),

@@ -210,8 +210,8 @@ async fn c12_every_request_moves_the_expiration<P: Place>() {
     let place = P::start(a_day(), Work::ByHand).await;
     let (id, token) = place.enter().await;
     let expires_at = async || place.admin().show(id).await.unwrap().expires_at;
-    assert_eq!(expires_at().await, at("2026-11-24T01:00:00Z"));
-    place.clock().set(at("2026-11-23T01:10:00Z"));
+    assert_eq!(expires_at().await, Some(at("2026-11-24T01:00:00Z")));
+    place.clock().advance_to(at("2026-11-23T01:10:00Z"));
     assert!(
         place
             .web()
@@ -221,22 +221,29 @@ async fn c12_every_request_moves_the_expiration<P: Place>() {
             .new_token
             .is_none()
     );
-    assert_eq!(expires_at().await, at("2026-11-24T01:10:00Z"));
-    place.clock().set(at("2026-11-23T01:20:00Z"));
-    assert!(place.web().check(&token, true).await.unwrap().is_some());
-    assert_eq!(expires_at().await, at("2026-11-24T01:20:00Z"));
-    place.clock().set(at("2026-11-24T01:19:59.999Z"));
+    assert_eq!(expires_at().await, Some(at("2026-11-24T01:10:00Z")));
+    place.clock().advance_to(at("2026-11-23T01:20:00Z"));
+    assert!(
+        place
+            .web()
+            .check(&token, None, true)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(expires_at().await, Some(at("2026-11-24T01:20:00Z")));
+    place.clock().advance_to(at("2026-11-24T01:19:59.999Z"));
     assert!(place.is_live(&token).await);
-    place.clock().set(at("2026-11-24T01:20:00Z"));
+    place.clock().advance_to(at("2026-11-24T01:20:00Z"));
     assert!(
         !place.is_live(&token).await,
         "expired means now >= expires_at"
     );
-    place.clock().set(at("2026-11-24T04:00:00Z"));
+    place.clock().advance_to(at("2026-11-24T04:00:00Z"));
     let entered = place.web().enter(Some(&token), browser()).await.unwrap();
     assert!(entered.new_token.is_some());
     assert_ne!(entered.visit.id, id);
-    assert_eq!(entered.visit.expires_at, at("2026-11-25T04:00:00Z"));
+    assert_eq!(entered.visit.expires_at, Some(at("2026-11-25T04:00:00Z")));
 }
 
 async fn c12_the_absolute_limit_holds_for_the_busiest<P: Place>() {
@@ -251,18 +258,30 @@ async fn c12_the_absolute_limit_holds_for_the_busiest<P: Place>() {
         "2026-11-24T15:00:00Z",
         "2026-11-24T16:59:59Z",
     ] {
-        place.clock().set(at(hour));
+        place.clock().advance_to(at(hour));
         assert!(
-            place.web().check(&token, true).await.unwrap().is_some(),
+            place
+                .web()
+                .check(&token, None, true)
+                .await
+                .unwrap()
+                .is_some(),
             "{hour}"
         );
     }
     assert_eq!(
         place.admin().show(id).await.unwrap().expires_at,
-        at("2026-11-24T17:00:00Z")
+        Some(at("2026-11-24T17:00:00Z"))
     );
-    place.clock().set(at("2026-11-24T17:00:00Z"));
-    assert!(place.web().check(&token, true).await.unwrap().is_none());
+    place.clock().advance_to(at("2026-11-24T17:00:00Z"));
+    assert!(
+        place
+            .web()
+            .check(&token, None, true)
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 async fn c12_looking_moves_nothing<P: Place>() {
@@ -271,7 +290,14 @@ async fn c12_looking_moves_nothing<P: Place>() {
     let before = place.admin().show(id).await.unwrap();
     place.clock().advance(Duration::from_secs(3600));
     place.ids().await;
-    assert!(place.web().check(&token, false).await.unwrap().is_some());
+    assert!(
+        place
+            .web()
+            .check(&token, None, false)
+            .await
+            .unwrap()
+            .is_some()
+    );
     let after = place.admin().show(id).await.unwrap();
     assert_eq!(
         (after.last_request_at, after.expires_at),
@@ -285,7 +311,7 @@ async fn c12_due_sessions_are_swept<P: Place>() {
     let (idle, _) = place.enter().await;
     let (busy, token) = place.enter().await;
     place.clock().advance(Duration::from_secs(12 * 3600));
-    place.web().check(&token, true).await.unwrap();
+    place.web().check(&token, None, true).await.unwrap();
     place.clock().advance(Duration::from_secs(12 * 3600));
     assert_eq!(
         place.admin().show(idle).await.unwrap().state,
@@ -346,7 +372,7 @@ async fn c15_another_closer_gets_closing_while_it_lasts<P: Place>() {
     let shown = place.admin().show(id).await.unwrap();
     assert_eq!(
         (shown.state, shown.expires_at),
-        (State::Closing, Timestamp::EPOCH)
+        (State::Closing, Some(Timestamp::EPOCH))
     );
     let brief = EndRequest {
         wait: Duration::from_millis(20),
@@ -427,7 +453,14 @@ async fn c16_no_request_in_flight_brings_a_closed_session_back<P: Place>() {
         }
         assert!(!place.is_live(&token).await);
         assert!(!place.ids().await.contains(&id));
-        assert!(place.web().check(&token, true).await.unwrap().is_none());
+        assert!(
+            place
+                .web()
+                .check(&token, None, true)
+                .await
+                .unwrap()
+                .is_none()
+        );
         assert!(matches!(
             place.admin().show(id).await,
             Err(Error::Closed(_))
@@ -580,7 +613,15 @@ async fn sessions_are_shown_as_they_were_opened<P: Place>() {
         session.user_agent.map(|agent| agent.chars().count()),
         Some(512)
     );
-    assert!(place.is_live(&opened.token).await);
+    let own = Some("192.0.2.7".parse().unwrap());
+    assert!(
+        place
+            .web()
+            .check(&opened.token, own, false)
+            .await
+            .unwrap()
+            .is_some()
+    );
     for user in ["", "a\nb", " ana", "ana ", &"x".repeat(257)] {
         let request = OpenRequest {
             user: Some(user.into()),
@@ -605,7 +646,7 @@ async fn c17_a_restart_closes_nothing_and_forgets_nothing<P: Durable>() {
         .await
         .unwrap();
     place.clock().advance(Duration::from_secs(3600));
-    place.web().check(&token, true).await.unwrap();
+    place.web().check(&token, None, true).await.unwrap();
     let before = place.admin().show(live).await.unwrap();
     let as_of = place
         .admin()

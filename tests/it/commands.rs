@@ -10,13 +10,19 @@ use sessionctl::token::Token;
 
 use crate::sandbox::{Ran, Sandbox, Server, request};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 16] = [
     "list",
     "show",
     "count",
     "close-session",
     "drop-session",
     "open-session",
+    "options",
+    "options list",
+    "options get",
+    "options set",
+    "options reset",
+    "stats",
     "ping",
     "serve",
     "demo",
@@ -29,8 +35,10 @@ fn help() {
     insta::assert_snapshot!("help", sandbox.run(&["--help"]).ok());
     for command in COMMANDS {
         insta::assert_snapshot!(
-            format!("help_{command}"),
-            sandbox.run(&[command, "--help"]).ok()
+            format!("help_{}", command.replace(' ', "-")),
+            sandbox
+                .run(&command.split(' ').chain(["--help"]).collect::<Vec<_>>())
+                .ok()
         );
     }
 }
@@ -480,10 +488,10 @@ fn serve_refuses_what_it_cannot_be() {
         &["--admin", "127.0.0.1:0"],
         &["--admin", "0.0.0.0:0", "--admin-token-file", "token"],
         &["--web", &taken],
-        &["--max-sessions", "0"],
+        &["--max-sessions", "18446744073709551615"],
         &["--max-sessions", "1000001"],
         &["--inactive-session-timeout", "500d"],
-        &["--inactive-session-timeout", "0s"],
+        &["--absolute-session-timeout", "0s"],
         &["--absolute-session-timeout", "18446744073709551615s"],
         &["--data", "/proc/nowhere"],
     ];

@@ -93,6 +93,8 @@ fn what_was_acknowledged_survives_kill_9() {
         token_file.to_str().unwrap(),
         "--max-sessions",
         "1000000",
+        "--open-rate",
+        "off",
     ];
     let mut stories = Vec::new();
     for round in 0..ROUNDS {

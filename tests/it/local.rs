@@ -304,7 +304,8 @@ fn local_commands_take_turns() {
 fn local_mode_goes_by_the_options_of_the_last_server() {
     let sandbox = Sandbox::new();
     let options = [
-        "--insecure-cookie",
+        "--cookie-secure",
+        "off",
         "--max-sessions",
         "2",
         "--inactive-session-timeout",

@@ -1,6 +1,7 @@
 //! Where the contract is tested: the registry itself, and the registry behind a server and its clients. Time stands
 //! still unless a test moves it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use sessionctl::cookie::CookiePolicy;
 use sessionctl::error::Error;
 use sessionctl::options::Options;
 use sessionctl::registry::Registry;
-use sessionctl::server::{self, AdminListener, Listeners};
+use sessionctl::server::{self, AdminListener, Listeners, TrustedProxies};
 use sessionctl::session::{SessionId, State};
 use sessionctl::sessions::{Entered, Sessions, Visit};
 use sessionctl::store::Store;
@@ -61,7 +62,7 @@ pub(crate) trait Place: Sized {
 
     async fn is_live(&self, token: &Token) -> bool {
         self.web()
-            .check(token, false)
+            .check(token, None, false)
             .await
             .expect("an answer")
             .is_some()
@@ -103,6 +104,7 @@ pub(crate) fn waiting() -> EndRequest {
 pub(crate) fn roomy() -> Options {
     Options {
         max_sessions: 10_000,
+        open_rate: None,
         ..Options::default()
     }
 }
@@ -158,7 +160,7 @@ impl Place for InMemory {
 
     async fn start(options: Options, work: Work) -> Self {
         Self(Running::start(
-            MemoryStore::new(options.clone()),
+            MemoryStore::new(options.clone().into()),
             monday(),
             options,
             work,
@@ -187,7 +189,7 @@ pub(crate) struct OnDisk {
 impl OnDisk {
     fn open(directory: TempDir, clock: ManualClock, options: Options, work: Work) -> Self {
         let data = DataDir::exclusive(directory.path(), true).expect("the directory");
-        let store = SqliteStore::open(data, options.clone()).expect("the store");
+        let store = SqliteStore::open(data, options.clone().into()).expect("the store");
         Self {
             running: Running::start(store, clock, options, work),
             directory,
@@ -269,17 +271,17 @@ impl BehindServer {
         let cookie = CookiePolicy::of(&disk.running.options);
         let client = WebClient::new(
             format!("http://{}", web.local_addr().expect("an address")),
-            cookie.name(),
+            cookie,
         );
         let (stop, stopped) = oneshot::channel::<()>();
-        let clock = Arc::new(disk.running.clock.clone());
         let registry = disk.running.registry.clone();
         let listeners = Listeners {
             web,
             admin,
             web_connections: 64,
+            trusted_proxies: TrustedProxies::new(vec!["127.0.0.1/32".parse().expect("a network")]),
         };
-        let server = tokio::spawn(server::serve(registry, listeners, cookie, clock, async {
+        let server = tokio::spawn(server::serve(registry, listeners, async {
             drop(stopped.await)
         }));
         let admin = Client::new(&Address::Unix(socket), None).expect("a client");
@@ -340,24 +342,20 @@ impl Durable for BehindServer {
 pub(crate) struct WebClient {
     http: reqwest::Client,
     url: String,
-    cookie_name: String,
+    cookie: CookiePolicy,
 }
 
 impl WebClient {
-    fn new(url: String, cookie_name: &str) -> Self {
+    fn new(url: String, cookie: CookiePolicy) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
             .expect("an HTTP client");
-        Self {
-            http,
-            url,
-            cookie_name: cookie_name.into(),
-        }
+        Self { http, url, cookie }
     }
 
-    fn cookie(&self, token: &Token) -> String {
-        format!("{}={}", self.cookie_name, token.expose())
+    fn pair(&self, token: &Token) -> String {
+        format!("{}={}", self.cookie.name(), token.expose())
     }
 
     async fn refused(response: reqwest::Response) -> Error {
@@ -369,10 +367,17 @@ impl WebClient {
 }
 
 impl Sessions for WebClient {
+    fn cookie(&self) -> Result<Arc<CookiePolicy>, Error> {
+        Ok(Arc::new(self.cookie.clone()))
+    }
+
     async fn enter(&self, token: Option<&Token>, client: OpenRequest) -> Result<Entered, Error> {
         let mut request = self.http.get(format!("{}/session", self.url));
+        if let Some(ip) = client.ip {
+            request = request.header("X-Forwarded-For", ip.to_string());
+        }
         if let Some(token) = token {
-            request = request.header(COOKIE, self.cookie(token));
+            request = request.header(COOKIE, self.pair(token));
         }
         let response = request
             .header(USER_AGENT, client.user_agent.unwrap_or_default())
@@ -390,7 +395,7 @@ impl Sessions for WebClient {
             .expect("text")
             .to_owned();
         let value = set
-            .strip_prefix(&format!("{}=", self.cookie_name))
+            .strip_prefix(&format!("{}=", self.cookie.name()))
             .expect("our cookie");
         let given = Token::parse(value.split(';').next().expect("a value")).expect("a token");
         let new_token = token
@@ -410,17 +415,25 @@ impl Sessions for WebClient {
                 user: user.map(Arc::from),
                 state,
                 expires_at,
+                lifetime: Duration::ZERO,
             },
             new_token,
         })
     }
 
-    async fn check(&self, token: &Token, touch: bool) -> Result<Option<Visit>, Error> {
+    async fn check(
+        &self,
+        token: &Token,
+        from: Option<IpAddr>,
+        touch: bool,
+    ) -> Result<Option<Visit>, Error> {
         let url = format!("{}/check{}", self.url, if touch { "" } else { "?touch=0" });
+        let from = from.map_or_else(String::new, |from| from.to_string());
         let response = self
             .http
             .get(url)
-            .header(COOKIE, self.cookie(token))
+            .header("X-Forwarded-For", from)
+            .header(COOKIE, self.pair(token))
             .send()
             .await
             .expect("an answer");
@@ -445,7 +458,8 @@ impl Sessions for WebClient {
                     id,
                     user,
                     state: State::Active,
-                    expires_at: Timestamp::EPOCH,
+                    expires_at: None,
+                    lifetime: Duration::ZERO,
                 }))
             }
             StatusCode::UNAUTHORIZED => Ok(None),
@@ -454,11 +468,11 @@ impl Sessions for WebClient {
     }
 
     async fn log_out(&self, token: &Token) -> Result<Option<Outcome>, Error> {
-        let id = self.check(token, false).await?.map(|visit| visit.id);
+        let id = self.check(token, None, false).await?.map(|visit| visit.id);
         let request = self
             .http
             .post(format!("{}/logout", self.url))
-            .header(COOKIE, self.cookie(token));
+            .header(COOKIE, self.pair(token));
         let response = request.send().await.expect("an answer");
         let deletion = response
             .headers()
@@ -467,7 +481,7 @@ impl Sessions for WebClient {
             .to_str()
             .expect("text");
         assert!(
-            deletion.starts_with(&format!("{}=; ", self.cookie_name))
+            deletion.starts_with(&format!("{}=; ", self.cookie.name()))
                 && deletion.contains("Max-Age=0")
         );
         match (response.status(), id) {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use sessionctl::admin::{Admin as _, Ending};
+use sessionctl::clock::Timestamp;
 use sessionctl::error::Error;
-use sessionctl::options::Options;
+use sessionctl::options::Settings;
 use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
@@ -26,7 +27,10 @@ fn database(place: &OnDisk) -> Connection {
 }
 
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
-    SqliteStore::open(DataDir::exclusive(path, false).unwrap(), Options::default())
+    SqliteStore::open(
+        DataDir::exclusive(path, false).unwrap(),
+        Settings::default(),
+    )
 }
 
 /// The publishing rule: permissions are published after the sync.
@@ -162,7 +166,12 @@ async fn the_rows_of_closed_sessions_are_removed() {
         let (id, _) = place.enter().await;
         place.admin().drop_session(id, operator()).await.unwrap();
     }
-    place.registry().store().flush().await.unwrap();
+    place
+        .registry()
+        .store()
+        .flush(Timestamp::EPOCH)
+        .await
+        .unwrap();
     let disk = database(&place);
     let ids: Vec<[u8; 16]> = {
         let mut select = disk.prepare("SELECT id FROM sessions").unwrap();
@@ -181,7 +190,12 @@ async fn a_failed_commit_stops_all_acknowledgements() {
     let place = OnDisk::start(roomy(), Work::ByHand).await;
     let (id, token) = place.enter().await;
     let (other, other_token) = place.enter().await;
-    place.registry().store().flush().await.unwrap();
+    place
+        .registry()
+        .store()
+        .flush(Timestamp::EPOCH)
+        .await
+        .unwrap();
     let disk = database(&place);
     disk.execute_batch("ALTER TABLE closings RENAME TO stolen")
         .unwrap();
@@ -190,11 +204,11 @@ async fn a_failed_commit_stops_all_acknowledgements() {
         Err(Error::Unconfirmed(_))
     ));
     assert!(matches!(
-        place.web().check(&token, true).await,
+        place.web().check(&token, None, true).await,
         Err(Error::Unavailable(_))
     ));
     assert!(matches!(
-        place.web().check(&other_token, true).await,
+        place.web().check(&other_token, None, true).await,
         Err(Error::Unavailable(_))
     ));
     assert!(matches!(
@@ -232,8 +246,13 @@ async fn a_failed_commit_stops_all_acknowledgements() {
 async fn s03_no_token_is_at_rest() {
     let place = OnDisk::start(roomy(), Work::Regular).await;
     let (id, token) = place.enter().await;
-    place.web().check(&token, true).await.unwrap();
-    place.registry().store().flush().await.unwrap();
+    place.web().check(&token, None, true).await.unwrap();
+    place
+        .registry()
+        .store()
+        .flush(Timestamp::EPOCH)
+        .await
+        .unwrap();
     let (_, kept) = place.enter().await;
     place.close(id).await;
     let directory = place.registry().store().directory().path().to_owned();
@@ -271,7 +290,7 @@ async fn s46_the_directory_and_its_files_are_the_owners_alone() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let store = SqliteStore::open(
         DataDir::exclusive(directory.path(), true).unwrap(),
-        Options::default(),
+        Settings::default(),
     )
     .unwrap();
     store.health().await.unwrap();
@@ -303,36 +322,58 @@ fn a_directory_with_other_things_in_it_is_refused() {
     assert_eq!(mode & 0o777, 0o755, "and left as it is");
 }
 
-/// A store of the first schema is looked at as it is, and migrated by whoever changes it.
+/// What the second schema had of the options.
+const SERVED_WITH: &str = "CREATE TABLE served_with (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO served_with VALUES ('max_sessions', 7), ('secure_cookie', 0), ('inactive_session_timeout', 5400000);";
+
+/// A store of an older schema is looked at as it is, and migrated by whoever changes it.
 #[tokio::test]
 async fn an_older_store_is_read_and_migrated() {
-    let place = OnDisk::start(roomy(), Work::ByHand).await;
-    let (id, _) = place.enter().await;
-    place.registry().store().flush().await.unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let copied = directory.path().join("sessions.sqlite");
-    database(&place)
-        .execute("VACUUM INTO ?1", [copied.to_str().unwrap()])
+    for (version, tables) in [(1, ""), (2, SERVED_WITH)] {
+        let place = OnDisk::start(roomy(), Work::ByHand).await;
+        let (id, _) = place.enter().await;
+        place.registry().store().flush(place.now()).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let copied = directory.path().join("sessions.sqlite");
+        database(&place)
+            .execute("VACUUM INTO ?1", [copied.to_str().unwrap()])
+            .unwrap();
+        let old = Connection::open(&copied).unwrap();
+        old.execute_batch(&format!(
+            "DROP TABLE options; DROP TABLE latest; {tables}
+             ALTER TABLE sessions DROP COLUMN confirmed; ALTER TABLE sessions DROP COLUMN suspended_at;
+             PRAGMA user_version = {version}; PRAGMA application_id = 1397052243",
+        ))
         .unwrap();
-    let old = Connection::open(&copied).unwrap();
-    old.execute_batch(
-        "DROP TABLE served_with; PRAGMA user_version = 1; PRAGMA application_id = 1397052243",
-    )
-    .unwrap();
-    drop(old);
-    fs::write(directory.path().join("lock"), "").unwrap();
-    let now = place.now();
-    let looked = SqliteStore::open_read_only(DataDir::shared(directory.path()).unwrap()).unwrap();
-    assert!(matches!(
-        looked.find(id, now).await.unwrap(),
-        Found::Open(..)
-    ));
-    drop(looked);
-    let changed = open(directory.path()).unwrap();
-    assert!(matches!(
-        changed.find(id, now).await.unwrap(),
-        Found::Open(..)
-    ));
+        drop(old);
+        fs::write(directory.path().join("lock"), "").unwrap();
+        let now = place.now();
+        let looked =
+            SqliteStore::open_read_only(DataDir::shared(directory.path()).unwrap()).unwrap();
+        assert!(matches!(
+            looked.find(id, now).await.unwrap(),
+            Found::Open(..)
+        ));
+        drop(looked);
+        let data = DataDir::exclusive(directory.path(), false).unwrap();
+        let changed = SqliteStore::open_as_served(data).unwrap();
+        assert!(matches!(
+            changed.find(id, now).await.unwrap(),
+            Found::Open(..)
+        ));
+        let settings = changed.settings().unwrap();
+        let options = settings.options();
+        let kept = (
+            options.max_sessions,
+            options.cookie_secure,
+            options.inactive_session_timeout,
+        );
+        let expected = match version {
+            1 => (100, true, Duration::from_secs(480 * 60)),
+            _ => (7, false, Duration::from_secs(90 * 60)),
+        };
+        assert_eq!(kept, expected);
+    }
 }
 
 /// A file that happens to be called `lock` makes no store.
@@ -373,7 +414,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
     drop(
         SqliteStore::open(
             DataDir::exclusive(directory.path(), true).unwrap(),
-            Options::default(),
+            Settings::default(),
         )
         .unwrap(),
     );
@@ -384,7 +425,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
         open(directory.path()),
         Err(OpenError::NewerSchema { found: 99, .. })
     ));
-    database().pragma_update(None, "user_version", 2).unwrap();
+    database().pragma_update(None, "user_version", 3).unwrap();
     assert!(open(directory.path()).is_ok());
     database().pragma_update(None, "application_id", 7).unwrap();
     assert!(matches!(
@@ -425,7 +466,7 @@ async fn a_damaged_row_is_refused() {
     assert!(matches!(
         SqliteStore::open(
             DataDir::exclusive(kept.path(), true).unwrap(),
-            Options::default()
+            Settings::default()
         ),
         Err(OpenError::Sqlite { .. })
     ));

@@ -5,11 +5,12 @@ use std::time::Duration;
 use sessionctl::admin::ListQuery;
 use sessionctl::clock::Timestamp;
 use sessionctl::options::Options;
-use sessionctl::session::{Cause, Kind, Mode, SessionId, State};
+use sessionctl::session::{Cause, Kind, SessionId, State};
+use sessionctl::sessions::Visit;
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
 use sessionctl::store::sqlite::SqliteStore;
-use sessionctl::store::{Applied, Change, End, Found, NewSession, Part, Store, Use};
+use sessionctl::store::{Applied, Change, End, Found, NewSession, Part, Seen, Store, Use};
 use sessionctl::token::{Token, TokenHash};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ macro_rules! for_every_store {
         mod memory {
             $(#[tokio::test]
             async fn $rule() {
-                super::$rule(&super::MemoryStore::new(super::options())).await;
+                super::$rule(&super::MemoryStore::new(super::options().into())).await;
             })+
         }
         mod sqlite {
@@ -59,7 +60,7 @@ fn on_disk() -> (TempDir, SqliteStore) {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(
         DataDir::exclusive(directory.path(), true).unwrap(),
-        options(),
+        options().into(),
     )
     .unwrap();
     (directory, store)
@@ -74,7 +75,6 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
         id: SessionId::random(),
         token_hash: Token::mint().unwrap().hash(),
         kind: Kind::Web,
-        mode: Mode::Legacy,
         user: Some("ana".into()),
         ip: None,
         user_agent: Some("agent".into()),
@@ -82,15 +82,15 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
     };
     let (id, token_hash) = (new.id, new.token_hash);
     match store.apply(Change::Open(new), now).await.unwrap() {
-        Applied::Opened(session) => {
+        Applied::Opened(session, _) => {
             assert_eq!(
                 (session.id, session.state, session.created_at),
                 (id, State::Active, now)
             );
             Some((id, token_hash))
         }
-        Applied::Full => None,
-        applied @ (Applied::Ended { .. } | Applied::Expired(_)) => panic!("{applied:?}"),
+        Applied::Full { .. } => None,
+        applied => panic!("{applied:?}"),
     }
 }
 
@@ -115,20 +115,31 @@ async fn apply<S: Store>(store: &S, change: Change, now: Timestamp) -> (Found, P
     }
 }
 
+async fn visit<S: Store>(
+    store: &S,
+    token: &TokenHash,
+    usage: Use,
+    now: Timestamp,
+) -> Option<Visit> {
+    match store.visit(token, usage, None, now).await.unwrap() {
+        Seen::Live(visit) => Some(visit),
+        Seen::Nobody => None,
+        seen => panic!("{seen:?}"),
+    }
+}
+
 async fn is_live<S: Store>(store: &S, token: &TokenHash, now: Timestamp) -> bool {
-    store.visit(token, Use::Look, now).await.unwrap().is_some()
+    visit(store, token, Use::Look, now).await.is_some()
 }
 
 async fn an_open_session_is_found_by_its_token_and_its_id<S: Store>(store: &S) {
     let (id, token) = open(store, second(0)).await;
-    let visit = store
-        .visit(&token, Use::Look, second(1))
+    let visit = visit(store, &token, Use::Look, second(1))
         .await
-        .unwrap()
         .expect("a live session");
     assert_eq!(
         (visit.id, visit.user.as_deref(), visit.expires_at),
-        (id, Some("ana"), second(60))
+        (id, Some("ana"), Some(second(60)))
     );
     let Found::Open(session, None) = store.find(id, second(1)).await.unwrap() else {
         panic!("it is open")
@@ -153,45 +164,29 @@ async fn an_unknown_token_finds_nobody<S: Store>(store: &S) {
 async fn a_request_moves_the_expiration_and_a_look_does_not<S: Store>(store: &S) {
     let (_, token) = open(store, second(0)).await;
     assert!(
-        store
-            .visit(&token, Use::Request, second(30))
+        visit(store, &token, Use::Request, second(30))
             .await
-            .unwrap()
             .is_some()
     );
+    assert!(visit(store, &token, Use::Look, second(89)).await.is_some());
     assert!(
-        store
-            .visit(&token, Use::Look, second(89))
+        visit(store, &token, Use::Request, second(90))
             .await
-            .unwrap()
-            .is_some()
-    );
-    assert!(
-        store
-            .visit(&token, Use::Request, second(90))
-            .await
-            .unwrap()
             .is_none()
     );
     assert!(
-        store
-            .visit(&token, Use::Look, second(89))
-            .await
-            .unwrap()
-            .is_some(),
+        visit(store, &token, Use::Look, second(89)).await.is_some(),
         "a refused request moves nothing"
     );
 }
 
 async fn time_never_runs_backwards_for_a_session<S: Store>(store: &S) {
     let (_, token) = open(store, second(0)).await;
-    store.visit(&token, Use::Request, second(30)).await.unwrap();
-    let visit = store
-        .visit(&token, Use::Request, second(10))
+    visit(store, &token, Use::Request, second(30)).await;
+    let visit = visit(store, &token, Use::Request, second(10))
         .await
-        .unwrap()
         .expect("a live session");
-    assert_eq!(visit.expires_at, second(90));
+    assert_eq!(visit.expires_at, Some(second(90)));
 }
 
 async fn begin_happens_once_and_ends_the_token<S: Store>(store: &S) {
@@ -227,13 +222,7 @@ async fn no_change_brings_a_session_back<S: Store>(store: &S) {
     .await;
     apply(store, Change::Drop(end(dropped, Cause::Dropped)), second(1)).await;
     for token in [&first, &second_token] {
-        assert!(
-            store
-                .visit(token, Use::Request, second(2))
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(visit(store, token, Use::Request, second(2)).await.is_none());
     }
     apply(store, Change::FinishClose(closing), second(3)).await;
     for id in [closing, dropped] {
@@ -328,7 +317,7 @@ async fn expire<S: Store>(store: &S, limit: usize, now: Timestamp) -> usize {
         .await
         .unwrap()
     {
-        Applied::Expired(count) => count,
+        Applied::Expired { closed, .. } => closed,
         applied => panic!("{applied:?}"),
     }
 }
@@ -337,7 +326,7 @@ async fn expiring_ends_only_what_is_due<S: Store>(store: &S) {
     let (first, _) = open(store, second(0)).await;
     let (other, _) = open(store, second(0)).await;
     let (busy, token) = open(store, second(0)).await;
-    store.visit(&token, Use::Request, second(30)).await.unwrap();
+    visit(store, &token, Use::Request, second(30)).await;
     assert_eq!(expire(store, 10, second(59)).await, 0);
     assert_eq!(expire(store, 1, second(60)).await, 1);
     assert_eq!(expire(store, 10, second(60)).await, 1);

@@ -177,9 +177,18 @@ impl Report {
     ) -> Onward {
         match result {
             Ok(outcome) => {
-                self.done += 1;
+                match outcome.outcome {
+                    Ending::Ignored => self.failed += 1,
+                    _ => self.done += 1,
+                }
                 self.exits.push(self.exit_of_outcome(&outcome));
                 self.write(output, &Item::Ended(&outcome));
+                if outcome.outcome == Ending::Ignored {
+                    output.tell(&format!(
+                        "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: sessionctl {} drop-session {id}",
+                        self.target
+                    ));
+                }
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
                     let waited = humantime::format_duration(self.wait);
                     output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished within {waited}"));
@@ -231,6 +240,7 @@ impl Report {
     fn exit_of_outcome(&self, outcome: &Outcome) -> Exit {
         match outcome.outcome {
             Ending::Closing if !self.wait.is_zero() => Exit::TimedOut,
+            Ending::Ignored => Exit::Refused,
             Ending::Closing | Ending::Closed | Ending::AlreadyClosed | Ending::NotFound => {
                 Exit::Done
             }
@@ -279,6 +289,7 @@ impl Report {
             Ending::Closing => "closing",
             Ending::AlreadyClosed => "already closed",
             Ending::NotFound => "not found",
+            Ending::Ignored => "ignored",
         };
         let user = outcome
             .user

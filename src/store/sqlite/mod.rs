@@ -5,6 +5,7 @@ mod rows;
 mod schema;
 mod writer;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -17,12 +18,11 @@ use super::directory::{DataDir, DirectoryError};
 use super::live::{LiveSet, Prepared, Told};
 use super::memory::SharedLive;
 use super::record::Row;
-use super::{Applied, Change, Error, Found, Store, Use};
+use super::{Applied, Census, Change, Error, Found, Seen, Store, Use};
 use crate::admin::{ListQuery, Page};
 use crate::clock::Timestamp;
-use crate::options::Options;
+use crate::options::{OptionError, Settings};
 use crate::session::{Seq, SessionId};
-use crate::sessions::Visit;
 use crate::token::TokenHash;
 
 /// Changes that may wait for the disk; more are refused with [`Error::Busy`].
@@ -33,7 +33,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     /// `None` when the store was opened for looking only.
     writer: Option<JoinHandle<()>>,
-    options: Options,
+    latest: Timestamp,
     directory: DataDir,
 }
 
@@ -47,6 +47,15 @@ pub enum OpenError {
     /// The database is somebody else's.
     #[error("{} is not a sessionctl store", .0.display())]
     NotAStore(PathBuf),
+    /// What was set at run time cannot be in force together with what the server is started with.
+    #[error("{} has options set at run time that do not go together with the file and the flags", path.display())]
+    Options {
+        /// The database.
+        path: PathBuf,
+        /// Which, and why.
+        #[source]
+        source: OptionError,
+    },
     /// The database was written by a later version.
     #[error("{} has schema version {found}, this sessionctl knows {known}", path.display())]
     NewerSchema {
@@ -85,6 +94,8 @@ struct Queue {
     rows: Vec<Row>,
     /// How many flushes were asked for, and whether to end after this.
     flushes: u64,
+    /// The instant of the last of them.
+    instant: Option<Timestamp>,
     stop: bool,
 }
 
@@ -97,16 +108,16 @@ struct Progress {
 }
 
 impl SqliteStore {
-    /// Opens the store of a directory that was taken for changes, to serve it with these options; makes an empty one
-    /// if there is none.
+    /// Opens the store of a directory that was taken for changes, to serve it with these settings; makes an empty one
+    /// if there is none. What was set at run time before still wins (C14).
     ///
     /// # Errors
     /// See [`OpenError`]. A store that is not understood is refused whole.
-    pub fn open(directory: DataDir, options: Options) -> Result<Self, OpenError> {
-        Self::open_for_changes(directory, Some(options))
+    pub fn open(directory: DataDir, settings: Settings) -> Result<Self, OpenError> {
+        Self::open_for_changes(directory, Some(settings))
     }
 
-    /// The same, with the options of the last server that had it.
+    /// The same, with the settings of the last server that had it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -115,24 +126,24 @@ impl SqliteStore {
     }
 
     /// Opens the store of a directory that was taken for looking: nothing is changed, nothing is started. It goes by the
-    /// options of the last server that had it.
+    /// settings of the last server that had it.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open_read_only(directory: DataDir) -> Result<Self, OpenError> {
         let live = schema::open_for_looking(&directory.database())?;
-        let options = live.options().clone();
+        let latest = live.latest();
         Ok(Self {
             shared: Arc::new(Shared::new(live)),
             writer: None,
             directory,
-            options,
+            latest,
         })
     }
 
-    fn open_for_changes(directory: DataDir, options: Option<Options>) -> Result<Self, OpenError> {
-        let (connection, live, ended) = schema::open_for_changes(&directory.database(), options)?;
-        let options = live.options().clone();
+    fn open_for_changes(directory: DataDir, settings: Option<Settings>) -> Result<Self, OpenError> {
+        let (connection, live, ended) = schema::open_for_changes(&directory.database(), settings)?;
+        let latest = live.latest();
         let shared = Arc::new(Shared::new(live));
         let writer = Writer::new(connection, Arc::clone(&shared), ended);
         let thread = std::thread::Builder::new()
@@ -143,7 +154,7 @@ impl SqliteStore {
             shared,
             writer,
             directory,
-            options,
+            latest,
         })
     }
 
@@ -170,10 +181,11 @@ impl Store for SqliteStore {
         &self,
         token: &TokenHash,
         usage: Use,
+        from: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<Option<Visit>, Error> {
+    ) -> Result<Seen, Error> {
         self.shared.check()?;
-        let told = self.shared.live.read()?.visit(token, usage, now);
+        let told = self.shared.live.read()?.visit(token, usage, from, now);
         self.shared.when_durable(told).await
     }
 
@@ -213,13 +225,14 @@ impl Store for SqliteStore {
         Ok(self.shared.live.write()?.claim(now, until, max))
     }
 
-    async fn flush(&self) -> Result<(), Error> {
+    async fn flush(&self, now: Timestamp) -> Result<(), Error> {
         if self.writer.is_none() {
             return Err(Error::ReadOnly);
         }
         let flush = {
             let mut queue = self.shared.queue();
             queue.flushes += 1;
+            queue.instant = Some(now);
             queue.flushes
         };
         self.shared.wake.notify_one();
@@ -233,8 +246,17 @@ impl Store for SqliteStore {
         self.shared.live.read().map(drop)
     }
 
-    fn options(&self) -> &Options {
-        &self.options
+    fn settings(&self) -> Result<Arc<Settings>, Error> {
+        Ok(Arc::clone(self.shared.live.read()?.settings()))
+    }
+
+    async fn census(&self) -> Result<Census, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.read()?.census())
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.latest
     }
 }
 

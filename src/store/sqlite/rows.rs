@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row as SqlRow, Transaction, named_params, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, Row as SqlRow, Transaction, named_params, params,
+};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::options::Options;
+use crate::options::{Layer, OptionSpec, Origin, Settings};
 use crate::session::{Cause, Kind, Mode, Seq, SessionId};
 use crate::store::End;
-use crate::store::record::{Begin, Record, Row, Tombstone};
+use crate::store::record::{Begin, Record, Row, Standing, Tombstone};
 use crate::token::TokenHash;
 
 type Result<T> = rusqlite::Result<T>;
@@ -19,6 +21,13 @@ type Result<T> = rusqlite::Result<T>;
 pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
     match row {
         Row::Opened(record) => insert_session(transaction, record),
+        Row::Suspended { session, at, .. } => suspend(transaction, *session, *at),
+        Row::Resumed { session, at, .. } => resume(transaction, *session, *at),
+        Row::OptionsSet { settings, .. } => write_layer(
+            transaction,
+            Origin::RunTime,
+            &settings.layer(Origin::RunTime),
+        ),
         Row::Begun {
             begin,
             record,
@@ -57,13 +66,45 @@ pub(super) fn write_touches(
     transaction: &Transaction<'_>,
     touches: &[(Seq, Timestamp)],
 ) -> Result<()> {
-    let mut update =
-        transaction.prepare_cached("UPDATE sessions SET last_request_at = ?2 WHERE seq = ?1")?;
+    let mut update = transaction
+        .prepare_cached("UPDATE sessions SET last_request_at = ?2, confirmed = 1 WHERE seq = ?1")?;
     touches.iter().try_for_each(|(seq, at)| {
         update
             .execute(params![number(*seq), at.as_millis()])
             .map(drop)
     })
+}
+
+/// Keeps that an instant had come (S14).
+pub(super) fn write_latest(transaction: &Transaction<'_>, instant: Timestamp) -> Result<()> {
+    let mut upsert = transaction
+        .prepare_cached("INSERT OR REPLACE INTO latest (only_row, instant) VALUES (0, ?1)")?;
+    upsert.execute(params![instant.as_millis()]).map(drop)
+}
+
+/// The last instant that was kept.
+pub(super) fn read_latest(connection: &Connection) -> Result<Timestamp> {
+    let instant = connection.query_row("SELECT instant FROM latest", [], |row| time(row, 0));
+    instant
+        .optional()
+        .map(|instant| instant.unwrap_or(Timestamp::EPOCH))
+}
+
+fn suspend(transaction: &Transaction<'_>, session: Seq, at: Timestamp) -> Result<()> {
+    let mut update =
+        transaction.prepare_cached("UPDATE sessions SET suspended_at = ?2 WHERE seq = ?1")?;
+    update
+        .execute(params![number(session), at.as_millis()])
+        .map(drop)
+}
+
+fn resume(transaction: &Transaction<'_>, session: Seq, at: Timestamp) -> Result<()> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE sessions SET suspended_at = NULL, last_request_at = ?2, confirmed = 1 WHERE seq = ?1",
+    )?;
+    update
+        .execute(params![number(session), at.as_millis()])
+        .map(drop)
 }
 
 /// Removes the rows of sessions that are closed; their closings remain.
@@ -145,52 +186,78 @@ fn cut_short(transaction: &Transaction<'_>, begin: Seq, end: &End) -> Result<()>
     Ok(())
 }
 
-/// Keeps what a server is started with.
-pub(super) fn write_options(connection: &mut Connection, options: &Options) -> Result<()> {
-    if read_options(connection)? == *options {
-        return Ok(());
-    }
+/// Keeps what a server is started with, for commands without one.
+pub(super) fn write_settings(connection: &mut Connection, settings: &Settings) -> Result<()> {
     let transaction = connection.transaction()?;
-    for (name, value) in options.as_numbers() {
-        let mut upsert = transaction
-            .prepare_cached("INSERT OR REPLACE INTO served_with (name, value) VALUES (?1, ?2)")?;
-        upsert.execute(params![name, value])?;
+    for origin in [Origin::File, Origin::Flag] {
+        write_layer(&transaction, origin, &settings.layer(origin))?;
     }
     transaction.commit()
 }
 
-/// What the last server was started with; the defaults where there was none.
-pub(super) fn read_options(connection: &Connection) -> Result<Options> {
-    let mut options = Options::default();
-    let mut select = connection.prepare("SELECT name, value FROM served_with")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        options.set_number(row.get_ref(0)?.as_str()?, row.get(1)?);
+fn write_layer(transaction: &Transaction<'_>, origin: Origin, layer: &Layer) -> Result<()> {
+    let mut delete = transaction.prepare_cached("DELETE FROM options WHERE origin = ?1")?;
+    delete.execute(params![origin.as_str()])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO options (name, origin, value) VALUES (?1, ?2, ?3)")?;
+    let known = layer
+        .iter()
+        .filter_map(|(name, value)| Some((OptionSpec::named(name)?, value)));
+    for (spec, value) in known {
+        insert.execute(params![spec.name, origin.as_str(), spec.show(value)])?;
     }
-    Ok(options)
+    Ok(())
+}
+
+/// What one origin had set. What this version does not know, or does not take any more, is left alone.
+pub(super) fn read_layer(connection: &Connection, origin: Origin) -> Result<Layer> {
+    let mut select = connection.prepare("SELECT name, value FROM options WHERE origin = ?1")?;
+    let mut rows = select.query(params![origin.as_str()])?;
+    let mut layer = Layer::new();
+    while let Some(row) = rows.next()? {
+        let (name, text) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        if let Some(spec) = OptionSpec::named(name)
+            && let Ok(value) = spec.parse(text)
+        {
+            layer.insert(spec.name, value.unwrap_or_else(|| spec.default()));
+        }
+    }
+    Ok(layer)
 }
 
 /// A session that is not closed, as it stands on disk.
 pub(super) struct Kept {
     pub(super) record: Record,
-    pub(super) last_request_at: Timestamp,
-    pub(super) begin: Option<Begin>,
+    pub(super) standing: Standing,
 }
 
 /// Calls `each` for every session that is not closed, with the begin of its closing if there is one.
-pub(super) fn read_sessions(connection: &Connection, mut each: impl FnMut(Kept)) -> Result<()> {
-    let mut select = connection.prepare(
+pub(super) fn read_sessions(
+    connection: &Connection,
+    version: i64,
+    mut each: impl FnMut(Kept),
+) -> Result<()> {
+    // Looking migrates nothing: an older store does not tell these yet.
+    let since_version_3 = match version {
+        ..3 => "s.last_request_at > s.created_at, NULL",
+        _ => "s.confirmed, s.suspended_at",
+    };
+    let mut select = connection.prepare(&format!(
         "SELECT s.seq, s.id, s.token_hash, s.kind, s.mode, s.user, s.ip, s.user_agent, s.created_at, s.login_at,
-                s.last_request_at, c.seq, c.cause, c.request_id, c.closed_at
+                s.last_request_at, c.seq, c.cause, c.request_id, {since_version_3}
          FROM sessions s LEFT JOIN closings c ON c.session_seq = s.seq
          WHERE c.closed_at IS NULL ORDER BY s.seq",
-    )?;
+    ))?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         each(Kept {
             record: record(row)?,
-            last_request_at: time(row, 10)?,
-            begin: begin(row)?,
+            standing: Standing {
+                last_request_at: time(row, 10)?,
+                begin: begin(row)?,
+                confirmed: row.get(14)?,
+                suspended: row.get::<_, Option<i64>>(15)?.is_some(),
+            },
         });
     }
     Ok(())

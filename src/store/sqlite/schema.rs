@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::rows;
-use crate::options::Options;
+use crate::options::{OptionError, Origin, Settings};
 use crate::session::Seq;
 use crate::store::directory::DirectoryError;
 use crate::store::live::LiveSet;
@@ -18,7 +18,7 @@ use crate::store::live::LiveSet;
 const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY,
@@ -54,6 +54,24 @@ const MIGRATIONS: [&str; 2] = [
     -- What the last server was started with: a command without a server goes by it.
     CREATE TABLE served_with (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE sessions ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN suspended_at INTEGER;
+    UPDATE sessions SET confirmed = 1 WHERE last_request_at > created_at;
+    -- What the last server was started with (file, flag), and what was set since (run_time), as it is typed.
+    CREATE TABLE options (
+        name TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (name, origin)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO options SELECT 'cookie_secure', 'flag', iif(value, 'on', 'off') FROM served_with WHERE name = 'secure_cookie';
+    INSERT INTO options SELECT name, 'flag', CAST(value AS TEXT) FROM served_with WHERE name = 'max_sessions';
+    INSERT INTO options SELECT name, 'flag', value || 'ms' FROM served_with WHERE name LIKE '%_timeout';
+    DROP TABLE served_with;
+    -- That this instant had come: time does not go back behind it.
+    CREATE TABLE latest (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), instant INTEGER NOT NULL) STRICT;
+",
 ];
 
 /// The version that the last migration makes.
@@ -62,7 +80,7 @@ const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
 /// Opens or makes the database, and reads it: the live set, and the rows of closed sessions that are still there.
 pub(super) fn open_for_changes(
     path: &Path,
-    options: Option<Options>,
+    settings: Option<Settings>,
 ) -> Result<(Connection, LiveSet, Vec<Seq>), OpenError> {
     create_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -70,8 +88,14 @@ pub(super) fn open_for_changes(
     check_version(&connection, path)?;
     prepare(&mut connection).map_err(sqlite(path))?;
     sync_directory(path)?;
-    if let Some(options) = &options {
-        rows::write_options(&mut connection, options).map_err(sqlite(path))?;
+    if let Some(settings) = &settings {
+        // Refused before anything is changed.
+        let run_time = rows::read_layer(&connection, Origin::RunTime).map_err(sqlite(path))?;
+        settings
+            .clone()
+            .with_run_time(run_time)
+            .map_err(options(path))?;
+        rows::write_settings(&mut connection, settings).map_err(sqlite(path))?;
     }
     let (live, ended) = load(&connection, path, KNOWN_VERSION)?;
     Ok((connection, live, ended))
@@ -85,7 +109,7 @@ pub(super) fn open_for_looking(path: &Path) -> Result<LiveSet, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     match check_version(&connection, path)? {
-        0 => Ok(LiveSet::new(Options::default())),
+        0 => Ok(LiveSet::new(Settings::default())),
         version => load(&connection, path, version).map(|(live, _)| live),
     }
 }
@@ -164,14 +188,17 @@ fn load(
     path: &Path,
     version: i64,
 ) -> Result<(LiveSet, Vec<Seq>), OpenError> {
-    // Looking migrates nothing: an older store has no options of its own yet.
-    let options = match version {
-        ..2 => Options::default(),
-        _ => rows::read_options(connection).map_err(sqlite(path))?,
-    };
-    let mut live = LiveSet::new(options);
-    let sessions = rows::read_sessions(connection, |kept| {
-        live.restore(kept.record, kept.last_request_at, kept.begin)
+    // Looking migrates nothing: an older store has no settings and no instant of its own yet.
+    let mut live = LiveSet::new(match version {
+        ..3 => Settings::default(),
+        _ => read_settings(connection, path)?,
+    });
+    if version >= 3 {
+        let latest = rows::read_latest(connection).map_err(sqlite(path))?;
+        live.restored(Seq(0), latest);
+    }
+    let sessions = rows::read_sessions(connection, version, |kept| {
+        live.restore(kept.record, kept.standing)
     });
     sessions.map_err(sqlite(path))?;
     let closed = rows::read_closed(connection, |id, tombstone| {
@@ -180,6 +207,22 @@ fn load(
     closed.map_err(sqlite(path))?;
     let ended = rows::read_ended(connection).map_err(sqlite(path))?;
     Ok((live, ended))
+}
+
+fn read_settings(connection: &Connection, path: &Path) -> Result<Settings, OpenError> {
+    let layer = |origin| rows::read_layer(connection, origin).map_err(sqlite(path));
+    let settings =
+        Settings::new(layer(Origin::File)?, layer(Origin::Flag)?).map_err(options(path))?;
+    settings
+        .with_run_time(layer(Origin::RunTime)?)
+        .map_err(options(path))
+}
+
+fn options(path: &Path) -> impl Fn(OptionError) -> OpenError {
+    move |source| OpenError::Options {
+        path: path.into(),
+        source,
+    }
 }
 
 fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::rows;
 use super::{Progress, Shared};
+use crate::clock::Timestamp;
 use crate::session::Seq;
 use crate::store::record::Row;
 
@@ -29,6 +30,7 @@ pub(super) struct Writer {
 struct Batch {
     rows: Vec<Row>,
     flushes: u64,
+    instant: Option<Timestamp>,
     stop: bool,
 }
 
@@ -77,6 +79,7 @@ impl Writer {
         Batch {
             rows: std::mem::take(&mut queue.rows),
             flushes: queue.flushes,
+            instant: queue.instant.take(),
             stop: queue.stop,
         }
     }
@@ -87,12 +90,15 @@ impl Writer {
         } else {
             Vec::new()
         };
-        if batch.rows.len() + touches.len() > 0 {
+        if batch.rows.len() + touches.len() > 0 || batch.instant.is_some() {
             let transaction = self.begin()?;
             for row in &batch.rows {
                 rows::write(&transaction, row)?;
             }
             rows::write_touches(&transaction, &touches)?;
+            if let Some(instant) = batch.instant {
+                rows::write_latest(&transaction, instant)?;
+            }
             transaction.commit()?;
         }
         self.acknowledge(batch)
@@ -120,7 +126,7 @@ impl Writer {
             .extend(batch.rows.iter().filter_map(|row| match row {
                 Row::Finished { session, .. } => Some(*session),
                 Row::Dropped { record, .. } => Some(record.seq),
-                Row::Opened(_) | Row::Begun { .. } => None,
+                _ => None,
             }));
         self.shared.progress.send_modify(|progress| {
             progress.durable = batch.rows.last().map_or(progress.durable, Row::seq);

@@ -3,37 +3,49 @@
 //! `prepare` decides a change and publishes what it refuses; `publish` makes visible what a commit has made durable.
 //! Everything sits behind one `RwLock` of the store around it; touches need only a shared borrow.
 
+mod room;
+mod views;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
 use uuid::Uuid;
 
-use super::record::{Begin, Record, Row, Tombstone};
-use super::{Applied, Change, End, Found, NewSession, Part, Use};
-use crate::admin::{ListQuery, Page};
+use self::room::Rank;
+use super::record::{Begin, Record, Row, Standing, Tombstone};
+use super::{Change, End, Impact, MadeRoom, NewSession, Part};
 use crate::clock::Timestamp;
-use crate::options::{HARD_SESSION_LIMIT, Options};
-use crate::session::{Cause, Seq, Session, SessionId, State};
-use crate::sessions::Visit;
+use crate::options::{OptionError, Options, Settings};
+use crate::session::{Cause, Mode, Seq, SessionId};
 use crate::token::TokenHash;
 
 pub(super) struct LiveSet {
-    options: Options,
+    /// In force.
+    settings: Arc<Settings>,
+    /// In force once the commit is done that sets them: what is decided about the limit goes by the stricter of both.
+    decided: Arc<Settings>,
     last_seq: Seq,
     durable: Seq,
+    /// The last instant that anything kept here tells of.
+    latest: Timestamp,
     entries: Slab<Entry>,
     by_id: HashMap<SessionId, usize>,
     by_token: HashMap<TokenHash, usize>,
     by_seq: BTreeMap<Seq, usize>,
     /// Lower bounds of the deadlines; an entry that was touched since is put back when it comes up.
     deadlines: BinaryHeap<Reverse<(Timestamp, Seq)>>,
-    /// Sessions that count against `max_sessions`: neither closing nor ended.
+    /// Who may make room, in lower bounds of their rank and last request.
+    idle: BTreeSet<Rank>,
+    /// Sessions that count against `max_sessions`.
     counted: usize,
     /// Sessions that operators see: not reserved.
     visible: u64,
+    /// Sessions whose cookie is good, time permitting; and those of them whose process has ended.
+    live: u64,
+    suspended: u64,
     /// Begun closings and until when somebody works on each; ordered by their begin.
     closings: BTreeMap<Seq, (usize, Option<Timestamp>)>,
     closed: HashMap<SessionId, Tombstone>,
@@ -46,6 +58,10 @@ struct Entry {
     last_request_at: AtomicI64,
     /// Whether the last request is not on disk yet.
     touched: AtomicBool,
+    /// Whether its cookie ever came back.
+    confirmed: AtomicBool,
+    /// Where it stands among those who may make room.
+    rank: Option<Rank>,
     phase: Phase,
 }
 
@@ -53,6 +69,10 @@ enum Phase {
     /// Opened, not durable: visible to nobody.
     Reserved,
     Active,
+    /// Its process has ended; it does not count (C10, C11).
+    Suspended,
+    /// It has a place again; not durable.
+    Resuming(Seq),
     Closing(Begin),
     /// Finished or dropped, not durable.
     Ended(Tombstone),
@@ -62,10 +82,22 @@ impl Phase {
     /// What must be on disk before anybody is told of this phase.
     fn told_at(&self) -> Seq {
         match self {
-            Self::Reserved | Self::Active => Seq(0),
+            // Time alone suspends a session, and would do so again after a crash.
+            Self::Reserved | Self::Active | Self::Suspended | Self::Resuming(_) => Seq(0),
             Self::Closing(begin) => begin.seq,
             Self::Ended(tombstone) => tombstone.seq,
         }
+    }
+
+    /// Whether the session's cookie is good, time permitting.
+    fn is_live(&self) -> bool {
+        matches!(self, Self::Active | Self::Suspended | Self::Resuming(_))
+    }
+
+    /// Whether a session of such a mode counts against `max_sessions` (C10, C14).
+    fn counts(&self, mode: Mode) -> bool {
+        let has_process = matches!(self, Self::Reserved | Self::Active | Self::Resuming(_));
+        has_process && mode == Mode::Legacy
     }
 }
 
@@ -78,10 +110,27 @@ pub(super) struct Prepared {
 
 /// An answer that is formed after the commit, from what is then true.
 pub(super) enum Answer {
-    Opened(SessionId),
-    Full,
-    Expired(usize),
-    Ended { id: SessionId, part: Part },
+    Opened(SessionId, MadeRoom),
+    Resumed(SessionId, MadeRoom),
+    Full {
+        limit: usize,
+    },
+    NoSessions,
+    Ignored(SessionId),
+    Expired {
+        closed: usize,
+        suspended: usize,
+    },
+    OptionsSet {
+        is_set: bool,
+        impact: Impact,
+        evicted: Vec<SessionId>,
+    },
+    OptionRefused(OptionError),
+    Ended {
+        id: SessionId,
+        part: Part,
+    },
 }
 
 /// Something that may be told once everything up to `durable` is on disk: before, a crash could make it untrue.
@@ -90,27 +139,47 @@ pub(super) struct Told<T> {
     pub(super) durable: Seq,
 }
 
-impl LiveSet {
-    pub(super) fn new(options: Options) -> Self {
+impl<T> Told<T> {
+    /// What no crash takes back.
+    fn at_once(what: T) -> Self {
         Self {
-            options,
+            what,
+            durable: Seq(0),
+        }
+    }
+}
+
+impl LiveSet {
+    pub(super) fn new(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            decided: Arc::clone(&settings),
+            settings,
             last_seq: Seq(0),
             durable: Seq(0),
+            latest: Timestamp::EPOCH,
             entries: Slab::new(),
             by_id: HashMap::new(),
             by_token: HashMap::new(),
             by_seq: BTreeMap::new(),
             deadlines: BinaryHeap::new(),
+            idle: BTreeSet::new(),
             counted: 0,
             visible: 0,
+            live: 0,
+            suspended: 0,
             closings: BTreeMap::new(),
             closed: HashMap::new(),
             touched: Mutex::new(Vec::new()),
         }
     }
 
-    pub(super) fn options(&self) -> &Options {
-        &self.options
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    fn options(&self) -> &Options {
+        self.settings.options()
     }
 
     /// Everything up to this is on disk.
@@ -118,48 +187,16 @@ impl LiveSet {
         self.durable
     }
 
-    pub(super) fn visit(
-        &self,
-        token: &TokenHash,
-        usage: Use,
-        now: Timestamp,
-    ) -> Told<Option<Visit>> {
-        let Some(entry) = self.by_token.get(token).map(|slot| &self.entries[*slot]) else {
-            return Told {
-                what: None,
-                durable: Seq(0),
-            };
-        };
-        let durable = entry.phase.told_at();
-        let expires_at = self.expires_at(entry);
-        if !matches!(entry.phase, Phase::Active) || now >= expires_at {
-            return Told {
-                what: None,
-                durable,
-            };
-        }
-        let expires_at = match usage {
-            Use::Look => expires_at,
-            Use::Request => {
-                self.touch(entry, now);
-                self.expires_at(entry)
-            }
-        };
-        let (id, user) = (entry.record.id, entry.record.user.clone());
-        Told {
-            what: Some(Visit {
-                id,
-                user,
-                state: State::Active,
-                expires_at,
-            }),
-            durable,
-        }
+    /// The last instant that anything kept here told of when it was read.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     pub(super) fn prepare(&mut self, change: Change, now: Timestamp) -> Prepared {
         match change {
             Change::Open(new) => self.open(new, now),
+            Change::Resume { id, actor } => self.resume(id, &actor, now),
+            Change::SetOptions(set) => self.set_options(set, now),
             Change::BeginClose(end) => self.begin_close(end, now),
             Change::FinishClose(id) => self.finish_close(id, now),
             Change::Drop(end) => self.drop_session(end, now),
@@ -167,27 +204,21 @@ impl LiveSet {
         }
     }
 
-    /// A full server makes room with what is due, in the same change.
     fn open(&mut self, new: NewSession, now: Timestamp) -> Prepared {
-        let mut rows = Vec::new();
-        while self.counted >= self.options.max_sessions || self.entries.len() >= HARD_SESSION_LIMIT
-        {
-            let due = self.pop_due(now);
-            let Some(id) = due else {
-                return self.full(rows);
-            };
-            rows.extend(self.begin_close(End::on_time(id, &new.actor), now).rows);
-            if self.entries.len() >= HARD_SESSION_LIMIT {
-                // Under the hard limit a closing makes room only when it has ended.
-                return self.full(rows);
-            }
+        let mode = self.options().mode;
+        if mode == Mode::None {
+            return Prepared::answered(Answer::NoSessions);
         }
+        let (mut rows, made) = match self.make_room(mode, new.user.is_some(), &new.actor, now) {
+            Ok(made) => made,
+            Err(full) => return full,
+        };
         let record = Record {
             seq: self.next_seq(),
             id: new.id,
             token_hash: new.token_hash,
             kind: new.kind,
-            mode: new.mode,
+            mode,
             login_at: new.user.as_ref().map(|_| now),
             user: new.user,
             ip: new.ip,
@@ -195,7 +226,7 @@ impl LiveSet {
             created_at: now,
         };
         self.insert(record.clone(), now, Phase::Reserved);
-        let (durable, answer) = (record.seq, Answer::Opened(record.id));
+        let (durable, answer) = (record.seq, Answer::Opened(record.id, made));
         rows.push(Row::Opened(record));
         Prepared {
             rows,
@@ -204,53 +235,84 @@ impl LiveSet {
         }
     }
 
-    fn full(&self, rows: Vec<Row>) -> Prepared {
-        let durable = self.last_row(&rows);
-        Prepared {
-            rows,
+    /// A suspended session gets a place again. One whose process is due is suspended first: its context has ended.
+    fn resume(&mut self, id: SessionId, actor: &str, now: Timestamp) -> Prepared {
+        let nothing = |durable| Prepared {
             durable,
-            answer: Answer::Full,
-        }
-    }
-
-    /// Begins the closing of sessions that are due, at most so many.
-    fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
-        let mut rows = Vec::new();
-        while rows.len() < limit
-            && let Some(id) = self.pop_due(now)
-        {
-            rows.extend(self.begin_close(End::on_time(id, actor), now).rows);
-        }
-        let (durable, answer) = (self.last_row(&rows), Answer::Expired(rows.len()));
-        Prepared {
-            rows,
-            durable,
-            answer,
-        }
-    }
-
-    /// The next session whose time is over. It is taken out of the deadlines: close it.
-    fn pop_due(&mut self, now: Timestamp) -> Option<SessionId> {
-        while self
-            .deadlines
-            .peek()
-            .is_some_and(|Reverse((at, _))| *at <= now)
-        {
-            let Reverse((_, seq)) = self.deadlines.pop()?;
-            let entry = self.by_seq.get(&seq).map(|slot| &self.entries[*slot]);
-            let Some(entry) = entry.filter(|entry| matches!(entry.phase, Phase::Active)) else {
-                continue;
-            };
-            match self.expires_at(entry) {
-                deadline if deadline <= now => return Some(entry.record.id),
-                deadline => self.deadlines.push(Reverse((deadline, seq))),
+            ..Prepared::answered(Answer::Resumed(id, MadeRoom::default()))
+        };
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return nothing(Seq(0));
+        };
+        let entry = &self.entries[slot];
+        let told_at = entry.phase.told_at();
+        let is_over = now >= self.expires_at(entry);
+        let mut rows = match &entry.phase {
+            Phase::Suspended if !is_over => Vec::new(),
+            Phase::Active if !is_over && self.is_process_over(entry, now) => {
+                vec![self.suspend(slot, now)]
             }
+            Phase::Resuming(seq) => return nothing(*seq),
+            _ => return nothing(told_at),
+        };
+        let (mode, is_user) = (
+            self.entries[slot].record.mode,
+            self.entries[slot].record.user.is_some(),
+        );
+        let made = match self.make_room(mode, is_user, actor, now) {
+            Ok((made_rows, made)) => {
+                rows.extend(made_rows);
+                made
+            }
+            Err(mut full) => {
+                rows.append(&mut full.rows);
+                return Prepared {
+                    durable: last_row(&rows),
+                    rows,
+                    ..full
+                };
+            }
+        };
+        // Making room may have closed it: it was due.
+        if !matches!(self.entries[slot].phase, Phase::Suspended) {
+            return Prepared {
+                durable: last_row(&rows),
+                rows,
+                answer: Answer::Resumed(id, made),
+            };
         }
-        None
+        let seq = self.next_seq();
+        self.entries[slot].phase = Phase::Resuming(seq);
+        self.counted += 1;
+        self.suspended -= 1;
+        rows.push(Row::Resumed {
+            seq,
+            session: self.entries[slot].record.seq,
+            at: now,
+        });
+        Prepared {
+            rows,
+            durable: seq,
+            answer: Answer::Resumed(id, made),
+        }
     }
 
-    fn last_row(&self, rows: &[Row]) -> Seq {
-        rows.last().map_or(Seq(0), Row::seq)
+    fn suspend(&mut self, slot: usize, now: Timestamp) -> Row {
+        let (seq, session) = (self.next_seq(), self.entries[slot].record.seq);
+        self.end_process(slot);
+        self.push_deadline(slot);
+        Row::Suspended {
+            seq,
+            session,
+            at: now,
+        }
+    }
+
+    fn end_process(&mut self, slot: usize) {
+        self.unrank(slot);
+        self.entries[slot].phase = Phase::Suspended;
+        self.counted -= 1;
+        self.suspended += 1;
     }
 
     fn begin_close(&mut self, end: End, now: Timestamp) -> Prepared {
@@ -266,17 +328,19 @@ impl LiveSet {
             Phase::Ended(tombstone) => {
                 return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
             }
-            Phase::Active => {}
+            Phase::Active | Phase::Suspended | Phase::Resuming(_) => {}
+        }
+        if self.entries[slot].record.mode == Mode::Scalable && end.cause == Cause::Command {
+            return Prepared::answered(Answer::Ignored(id));
         }
         let begin = Begin {
             seq: self.next_seq(),
             cause: end.cause,
             request_id: end.request_id,
         };
-        let entry = &mut self.entries[slot];
-        entry.phase = Phase::Closing(begin);
-        let record = entry.record.clone();
-        self.counted -= 1;
+        self.leave(slot);
+        self.entries[slot].phase = Phase::Closing(begin);
+        let record = self.entries[slot].record.clone();
         self.closings.insert(begin.seq, (slot, None));
         let row = Row::Begun {
             begin: begin.seq,
@@ -290,6 +354,15 @@ impl LiveSet {
         }
     }
 
+    /// Takes a live session out of the counts and out of those who may make room.
+    fn leave(&mut self, slot: usize) {
+        self.unrank(slot);
+        let entry = &self.entries[slot];
+        self.counted -= usize::from(entry.phase.counts(entry.record.mode));
+        self.suspended -= u64::from(matches!(entry.phase, Phase::Suspended));
+        self.live -= 1;
+    }
+
     fn finish_close(&mut self, id: SessionId, now: Timestamp) -> Prepared {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return self.nothing_to_end(id, None);
@@ -297,7 +370,9 @@ impl LiveSet {
         let begin = match &self.entries[slot].phase {
             Phase::Closing(begin) => *begin,
             Phase::Ended(tombstone) => return Prepared::ended(id, tombstone.seq, Part::None),
-            Phase::Reserved | Phase::Active => return Prepared::nothing(id),
+            Phase::Reserved | Phase::Active | Phase::Suspended | Phase::Resuming(_) => {
+                return Prepared::nothing(id);
+            }
         };
         let tombstone = self.bury(slot, begin.cause, [begin.request_id, None], now);
         self.closings.remove(&begin.seq);
@@ -325,11 +400,11 @@ impl LiveSet {
                 return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
             }
             Phase::Closing(begin) => Some(*begin),
-            Phase::Active => None,
+            Phase::Active | Phase::Suspended | Phase::Resuming(_) => None,
         };
         match begin {
             Some(begin) => drop(self.closings.remove(&begin.seq)),
-            None => self.counted -= 1,
+            None => self.leave(slot),
         }
         let (part, request_ids) = match begin {
             Some(begin) => (Part::CutShort, [begin.request_id, end.request_id]),
@@ -384,7 +459,9 @@ impl LiveSet {
             self.durable = row.seq();
             match row {
                 Row::Opened(record) => self.activate(record.seq),
-                Row::Begun { .. } => {}
+                Row::Resumed { session, at, .. } => self.resumed(*session, *at),
+                Row::OptionsSet { settings, .. } => self.put_in_force(Arc::clone(settings)),
+                Row::Begun { .. } | Row::Suspended { .. } => {}
                 Row::Finished { id, tombstone, .. } => self.remove(*id, tombstone.clone()),
                 Row::Dropped {
                     record, tombstone, ..
@@ -394,13 +471,31 @@ impl LiveSet {
     }
 
     fn activate(&mut self, seq: Seq) {
+        if let Some(slot) = self.by_seq.get(&seq).copied() {
+            self.entries[slot].phase = Phase::Active;
+            self.visible += 1;
+            self.live += 1;
+            self.rank(slot);
+            self.push_deadline(slot);
+        }
+    }
+
+    /// The request that resumed a session is its last one, and its cookie has come back.
+    fn resumed(&mut self, seq: Seq, at: Timestamp) {
         let Some(slot) = self.by_seq.get(&seq).copied() else {
             return;
         };
-        self.entries[slot].phase = Phase::Active;
-        self.visible += 1;
-        self.deadlines
-            .push(Reverse((self.expires_at(&self.entries[slot]), seq)));
+        if matches!(self.entries[slot].phase, Phase::Resuming(_)) {
+            self.entries[slot].phase = Phase::Active;
+            self.touch(&self.entries[slot], at);
+            self.rank(slot);
+            self.push_deadline(slot);
+        }
+    }
+
+    fn put_in_force(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+        self.rebuild_deadlines();
     }
 
     fn remove(&mut self, id: SessionId, tombstone: Tombstone) {
@@ -411,88 +506,7 @@ impl LiveSet {
             self.visible -= 1;
         }
         self.closed.insert(id, tombstone);
-    }
-
-    /// Forms the answer to a prepared change; call it once the change is durable.
-    pub(super) fn answer(&self, answer: &Answer, now: Timestamp) -> Told<Applied> {
-        let (id, part) = match answer {
-            Answer::Full => {
-                return Told {
-                    what: Applied::Full,
-                    durable: Seq(0),
-                };
-            }
-            Answer::Expired(count) => {
-                return Told {
-                    what: Applied::Expired(*count),
-                    durable: Seq(0),
-                };
-            }
-            Answer::Ended { id, part } => (*id, *part),
-            // It may have been ended between the commit and this answer: the newcomer was too late.
-            Answer::Opened(id) => (*id, Part::None),
-        };
-        let Told {
-            what: found,
-            durable,
-        } = self.find(id, now);
-        let what = match (answer, found) {
-            (Answer::Opened(_), Found::Open(session, None)) => Applied::Opened(session),
-            (_, found) => Applied::Ended { found, part },
-        };
-        Told { what, durable }
-    }
-
-    pub(super) fn find(&self, id: SessionId, now: Timestamp) -> Told<Found> {
-        if let Some(tombstone) = self.closed.get(&id) {
-            return Told {
-                what: Found::Closed(tombstone.session(id)),
-                durable: Seq(0),
-            };
-        }
-        let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
-        let Some(entry) = entry.filter(|entry| !matches!(entry.phase, Phase::Reserved)) else {
-            return Told {
-                what: Found::Unknown,
-                durable: Seq(0),
-            };
-        };
-        let cause = match &entry.phase {
-            Phase::Reserved | Phase::Active => None,
-            Phase::Closing(begin) => Some(begin.cause),
-            Phase::Ended(tombstone) => Some(tombstone.cause),
-        };
-        Told {
-            what: Found::Open(self.session(entry, now), cause),
-            durable: entry.phase.told_at(),
-        }
-    }
-
-    pub(super) fn page(&self, query: ListQuery, now: Timestamp) -> Told<Page> {
-        let after = query.after.unwrap_or_default();
-        let entries = self
-            .by_seq
-            .range(Seq(after.0.saturating_add(1))..)
-            .map(|(_, slot)| &self.entries[*slot]);
-        let mut visible = entries.filter(|entry| !matches!(entry.phase, Phase::Reserved));
-        let mut durable = Seq(0);
-        let shown = visible.by_ref().take(query.page_size()).map(|entry| {
-            durable = durable.max(entry.phase.told_at());
-            self.session(entry, now)
-        });
-        let items: Vec<Session> = shown.collect();
-        let next = visible
-            .next()
-            .map(|_| items.last().map_or(after, |session| session.seq));
-        Told {
-            what: Page {
-                items,
-                total: self.visible,
-                next,
-                as_of: self.durable,
-            },
-            durable,
-        }
+        self.forget_old_deadlines();
     }
 
     pub(super) fn claim(&mut self, now: Timestamp, until: Timestamp, max: usize) -> Vec<SessionId> {
@@ -507,10 +521,12 @@ impl LiveSet {
         .collect()
     }
 
+    /// A request of its client with its cookie.
     fn touch(&self, entry: &Entry, now: Timestamp) {
         entry
             .last_request_at
             .fetch_max(now.as_millis(), Ordering::Relaxed);
+        entry.confirmed.store(true, Ordering::Relaxed);
         if !entry.touched.swap(true, Ordering::AcqRel) {
             self.touched
                 .lock()
@@ -537,47 +553,59 @@ impl LiveSet {
             .collect()
     }
 
-    /// Puts back a session that a store had kept, and the begin of its closing if that was kept too.
-    pub(super) fn restore(
-        &mut self,
-        record: Record,
-        last_request_at: Timestamp,
-        begin: Option<Begin>,
-    ) {
+    /// Puts back a session that a store had kept.
+    pub(super) fn restore(&mut self, record: Record, standing: Standing) {
+        let Standing {
+            last_request_at,
+            confirmed,
+            suspended,
+            begin,
+        } = standing;
         let seq = record.seq;
-        self.restored(begin.map_or(seq, |begin| begin.seq).max(seq));
+        self.restored(
+            begin.map_or(seq, |begin| begin.seq).max(seq),
+            last_request_at.max(record.created_at),
+        );
         let slot = self.insert(record, last_request_at, Phase::Reserved);
+        self.entries[slot].confirmed = confirmed.into();
         self.activate(seq);
+        if suspended {
+            self.end_process(slot);
+        }
         if let Some(begin) = begin {
+            self.leave(slot);
             self.entries[slot].phase = Phase::Closing(begin);
-            self.counted -= 1;
             self.closings.insert(begin.seq, (slot, None));
         }
     }
 
     /// Puts back the memory of a closed session.
     pub(super) fn restore_closed(&mut self, id: SessionId, tombstone: Tombstone) {
-        self.restored(tombstone.seq);
+        self.restored(tombstone.seq, tombstone.closed_at);
         self.closed.insert(id, tombstone);
     }
 
-    fn restored(&mut self, seq: Seq) {
+    /// Everything up to `seq` was on disk, and so was it that `at` had come.
+    pub(super) fn restored(&mut self, seq: Seq, at: Timestamp) {
         self.last_seq = self.last_seq.max(seq);
         self.durable = self.durable.max(seq);
+        self.latest = self.latest.max(at);
     }
 
     fn insert(&mut self, record: Record, last_request_at: Timestamp, phase: Phase) -> usize {
         let (seq, id, token_hash) = (record.seq, record.id, record.token_hash);
+        self.counted += usize::from(phase.counts(record.mode));
         let slot = self.entries.insert(Entry {
             record,
             last_request_at: AtomicI64::new(last_request_at.as_millis()),
             touched: AtomicBool::new(false),
+            confirmed: AtomicBool::new(false),
+            rank: None,
             phase,
         });
         self.by_id.insert(id, slot);
         self.by_token.insert(token_hash, slot);
         self.by_seq.insert(seq, slot);
-        self.counted += 1;
         slot
     }
 
@@ -587,43 +615,17 @@ impl LiveSet {
     }
 
     fn expires_at(&self, entry: &Entry) -> Timestamp {
-        let since = entry.record.login_at.unwrap_or(entry.record.created_at);
-        self.options.expires_at(since, entry.last_request_at())
+        expires_at(self.options(), entry)
     }
+}
 
-    fn session(&self, entry: &Entry, now: Timestamp) -> Session {
-        let record = &entry.record;
-        let (state, expires_at) = match entry.phase {
-            Phase::Reserved | Phase::Active => {
-                let at = self.expires_at(entry);
-                (
-                    if now >= at {
-                        State::Expired
-                    } else {
-                        State::Active
-                    },
-                    at,
-                )
-            }
-            Phase::Closing(_) | Phase::Ended(_) => (State::Closing, Timestamp::EPOCH),
-        };
-        Session {
-            id: record.id,
-            kind: record.kind,
-            mode: record.mode,
-            state,
-            user: record.user.as_deref().map(str::to_owned),
-            ip: record.ip,
-            user_agent: record.user_agent.as_deref().map(str::to_owned),
-            created_at: record.created_at,
-            login_at: record.login_at,
-            last_request_at: entry.last_request_at(),
-            expires_at,
-            idle_ms: u64::try_from(now.since(entry.last_request_at()).as_millis())
-                .unwrap_or(u64::MAX),
-            seq: record.seq,
-        }
-    }
+fn expires_at(options: &Options, entry: &Entry) -> Timestamp {
+    let since = entry.record.login_at.unwrap_or(entry.record.created_at);
+    options.expires_at(entry.record.mode, since, entry.last_request_at())
+}
+
+fn last_row(rows: &[Row]) -> Seq {
+    rows.last().map_or(Seq(0), Row::seq)
 }
 
 impl Entry {
@@ -639,9 +641,17 @@ impl Prepared {
 
     fn ended(id: SessionId, durable: Seq, part: Part) -> Self {
         Self {
-            rows: Vec::new(),
             durable,
-            answer: Answer::Ended { id, part },
+            ..Self::answered(Answer::Ended { id, part })
+        }
+    }
+
+    /// Nothing is written, and nothing waited for.
+    fn answered(answer: Answer) -> Self {
+        Self {
+            rows: Vec::new(),
+            durable: Seq(0),
+            answer,
         }
     }
 }

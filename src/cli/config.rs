@@ -1,0 +1,280 @@
+//! What `serve` is configured with: its flags, its file, the defaults. A flag wins over the file (C14).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::Environment;
+use super::exit::{Exit, Failure};
+use super::listen::AdminAddress;
+use super::target::{default_data_directory, default_socket};
+use crate::options::{Layer, OPTIONS, OptionSpec, Settings, add};
+use crate::server::TrustedProxies;
+
+/// The file that is read unless another is named.
+pub(super) const DEFAULT_FILE: &str = "/etc/sessionctl/server.toml";
+
+/// Bytes of a file that are read at most.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+/// Where web clients are served unless told otherwise.
+const DEFAULT_WEB: &str = "127.0.0.1:8080";
+
+#[derive(Debug, Default, Args)]
+pub(super) struct Flags {
+    /// Read this file for what no flag says [default: /etc/sessionctl/server.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the data in this directory [default: /var/lib/sessionctl as root, else below XDG_STATE_HOME]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Serve web clients on this address; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    web: Option<SocketAddr>,
+    /// Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<AdminAddress>,
+    /// The admin token's file; made, for its owner alone, if it is not there. Needed for an admin address with a port
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Believe the X-Forwarded-For of proxies with these addresses, or in these networks, comma separated
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Option<Vec<IpNet>>,
+    #[command(flatten)]
+    options: OptionFlags,
+}
+
+/// A flag for every option of the table; what was given is checked together with the file.
+#[derive(Debug, Default)]
+struct OptionFlags(Vec<(&'static OptionSpec, String)>);
+
+impl FromArgMatches for OptionFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = OPTIONS.iter().filter_map(|spec| {
+            let text = matches.get_one::<String>(spec.name)?;
+            Some((spec, text.clone()))
+        });
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for OptionFlags {
+    fn augment_args(command: Command) -> Command {
+        let heading = "Options (`sessionctl options` changes them at run time, and wins)";
+        OPTIONS.iter().fold(command, |command, spec| {
+            let default = spec.show(&spec.default());
+            let default = if default.is_empty() {
+                "empty"
+            } else {
+                &default
+            };
+            let help = format!(
+                "{}: {} [default: {default}]",
+                sentence(spec.summary),
+                spec.form.range()
+            );
+            command.arg(
+                Arg::new(spec.name)
+                    .long(spec.name.replace('_', "-"))
+                    .value_name("VALUE")
+                    .help(help)
+                    .help_heading(heading),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn sentence(summary: &str) -> String {
+    let mut letters = summary.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || {
+        text.parse()
+            .ok()
+            .map(|address: std::net::IpAddr| IpNet::from(address.to_canonical()))
+    };
+    let network = text.parse().ok().or_else(address);
+    network
+        .ok_or_else(|| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"))
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    data: Option<PathBuf>,
+    web: Option<SocketAddr>,
+    admin: Option<String>,
+    admin_token_file: Option<PathBuf>,
+    trusted_proxies: Option<Vec<String>>,
+    #[serde(default)]
+    options: BTreeMap<String, toml::Value>,
+}
+
+/// Everything that a server needs to know to start.
+pub(super) struct Plan {
+    pub(super) data: PathBuf,
+    pub(super) web: SocketAddr,
+    pub(super) admin: AdminAddress,
+    pub(super) admin_token_file: Option<PathBuf>,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) settings: Settings,
+    /// The file that was read.
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Plan {
+    /// A server on free loopback ports that keeps its data and its admin token below `directory`.
+    pub(super) fn throw_away(directory: &Path) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data: directory.join("data"),
+            web: free,
+            admin: AdminAddress::Tcp(free),
+            admin_token_file: Some(directory.join("admin.token")),
+            trusted_proxies: Vec::new(),
+            settings: Settings::default(),
+            file: None,
+        }
+    }
+
+    /// Puts flags, file and defaults together; reads the file, and touches nothing else.
+    pub(super) fn make(flags: Flags, environment: &Environment) -> Result<Self> {
+        let default = Path::new(DEFAULT_FILE);
+        let path = flags
+            .config
+            .or_else(|| default.exists().then(|| default.into()));
+        let file = path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let in_file = |error| match &path {
+            Some(path) => config_error(path, error),
+            None => error,
+        };
+        let mut file_layer = Layer::new();
+        for (name, value) in &file.options {
+            add_from_file(&mut file_layer, name, value).map_err(&in_file)?;
+        }
+        let mut flag_layer = Layer::new();
+        for (spec, text) in &flags.options.0 {
+            add(&mut flag_layer, spec, text)?;
+        }
+        let admin = match (flags.admin, file.admin) {
+            (Some(admin), _) => admin,
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|why: String| in_file(anyhow::anyhow!("admin: {why}")))?,
+            (None, None) => AdminAddress::Unix(
+                default_socket(environment)
+                    .context("there is no directory for the admin socket")?,
+            ),
+        };
+        let proxies = file.trusted_proxies.unwrap_or_default();
+        let proxies = proxies
+            .iter()
+            .map(|text| network(text))
+            .collect::<Result<Vec<_>, _>>();
+        let proxies = proxies.map_err(|why| in_file(anyhow::anyhow!("trusted_proxies: {why}")))?;
+        Ok(Self {
+            data: match flags.data.or(file.data) {
+                Some(data) => data,
+                None => default_data_directory(environment)?,
+            },
+            web: match flags.web.or(file.web) {
+                Some(web) => web,
+                None => DEFAULT_WEB.parse()?,
+            },
+            admin,
+            admin_token_file: flags.admin_token_file.or(file.admin_token_file),
+            trusted_proxies: flags.trusted_proxies.unwrap_or(proxies),
+            settings: Settings::new(file_layer, flag_layer)?,
+            file: path,
+        })
+    }
+
+    pub(super) fn proxies(&self) -> TrustedProxies {
+        TrustedProxies::new(self.trusted_proxies.clone())
+    }
+}
+
+/// Values stand in the file as they are typed, or as TOML's own numbers and switches.
+fn add_from_file(layer: &mut Layer, name: &str, value: &toml::Value) -> Result<()> {
+    let spec = OptionSpec::named(name).with_context(|| {
+        let names: Vec<_> = OPTIONS.iter().map(|spec| spec.name).collect();
+        format!("there is no option {name}; there are {}", names.join(", "))
+    })?;
+    let text = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(on) => on.to_string(),
+        _ => anyhow::bail!("{name} takes a text, a number, true or false"),
+    };
+    Ok(add(layer, spec, &text)?)
+}
+
+/// Reads the file, if nobody else can have written it (S46).
+fn read(path: &Path) -> Result<ConfigFile> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("cannot look at {shown}"))?;
+    if !metadata.is_file() {
+        return Err(Failure::new(Exit::Config, format!("{shown} is not a file")).into());
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if metadata.mode() & 0o022 != 0 || (metadata.uid() != me && metadata.uid() != 0) {
+        let failure = Failure::new(Exit::Config, format!("others can write {shown}"));
+        return Err(failure
+            .advise(format!(
+                "chmod go-w {shown}, owned by root or by the server's user"
+            ))
+            .into());
+    }
+    let mut text = String::new();
+    file.take(FILE_LIMIT)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {shown}"))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error
+            .span()
+            .map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = line
+            .map(|line| format!("line {line}: "))
+            .unwrap_or_default();
+        config_error(path, anyhow::anyhow!("{line}{}", error.message()))
+    })
+}
+
+fn config_error(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let text = format!(
+        "{} is not a configuration that serve understands",
+        path.display()
+    );
+    Failure::new(Exit::Config, text)
+        .caused_by(error)
+        .advise(format!(
+            "man 7 sessionctl-options; sessionctl serve --check-config --config {}",
+            path.display()
+        ))
+        .into()
+}
