@@ -17,22 +17,9 @@ use sessionctl::token::Token;
 use uuid::Uuid;
 
 use crate::places::{
-    BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, operator, roomy, waiting,
+    BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
+    waiting,
 };
-
-/// Makes a test of each rule in each place.
-macro_rules! in_every_place {
-    ($places:ident { $($place:ident),+ } $rules:tt) => { mod $places { $(in_every_place!(@place $place $rules);)+ } };
-    (@place $place:ident { $($rule:ident),+ $(,)? }) => {
-        #[allow(non_snake_case)]
-        mod $place {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() {
-                super::super::$rule::<super::super::$place>().await;
-            })+
-        }
-    };
-}
 
 in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c01_an_unknown_uuid_is_a_no_op,

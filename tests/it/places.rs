@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{COOKIE, SET_COOKIE, USER_AGENT};
-use sessionctl::admin::{Actor, Admin, EndRequest, Ending, OpenRequest, Outcome};
+use sessionctl::admin::{
+    Actor, Admin, EndRequest, Ending, OpenRequest, OptionsSet, Outcome, SetRequest,
+};
 use sessionctl::client::{Address, Client};
 use sessionctl::clock::{Clock as _, ManualClock, Timestamp};
 use sessionctl::cookie::CookiePolicy;
 use sessionctl::error::Error;
-use sessionctl::options::Options;
+use sessionctl::options::{OptionState, Options, Value};
 use sessionctl::registry::Registry;
 use sessionctl::server::{self, AdminListener, Listeners, TrustedProxies};
 use sessionctl::session::{SessionId, State};
@@ -27,6 +29,21 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// Makes a test of each rule in each place.
+macro_rules! in_every_place {
+    ($places:ident { $($place:ident),+ } $rules:tt) => { mod $places { $($crate::places::in_every_place!(@place $place $rules);)+ } };
+    (@place $place:ident { $($rule:ident),+ $(,)? }) => {
+        #[allow(non_snake_case)]
+        mod $place {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::super::$rule::<super::super::$place>().await;
+            })+
+        }
+    };
+}
+pub(crate) use in_every_place;
 
 /// Monday, 01:00:00 UTC.
 pub(crate) const MONDAY: &str = "2026-11-23T01:00:00Z";
@@ -72,6 +89,53 @@ pub(crate) trait Place: Sized {
         self.admin().close(id, waiting()).await.expect("an outcome")
     }
 
+    async fn set(&self, name: &str, value: Value) -> Result<OptionsSet, Error> {
+        let change = (name.to_owned(), Some(value));
+        self.admin().set_options(setting(vec![change])).await
+    }
+
+    async fn reset(&self, name: &str) -> Result<OptionsSet, Error> {
+        self.admin()
+            .set_options(setting(vec![(name.to_owned(), None)]))
+            .await
+    }
+
+    async fn option(&self, name: &str) -> OptionState {
+        let options = self.admin().options().await.expect("the options");
+        options
+            .into_iter()
+            .find(|state| state.name == name)
+            .expect("an option")
+    }
+
+    /// A client of its own address.
+    async fn enter_from(&self, ip: &str) -> Result<Entered, Error> {
+        self.web().enter(None, from(ip)).await
+    }
+
+    /// A client whose cookie came back.
+    async fn enter_confirmed(&self) -> (SessionId, Token) {
+        let (id, token) = self.enter().await;
+        assert!(
+            self.web()
+                .check(&token, None, true)
+                .await
+                .expect("an answer")
+                .is_some()
+        );
+        (id, token)
+    }
+
+    /// Without those whose closing is under way.
+    async fn live_ids(&self) -> Vec<SessionId> {
+        let page = self.admin().list(Default::default()).await.expect("a page");
+        let live = page
+            .items
+            .iter()
+            .filter(|session| session.state != State::Closing);
+        live.map(|session| session.id).collect()
+    }
+
     async fn ids(&self) -> Vec<SessionId> {
         let page = self.admin().list(Default::default()).await.expect("a page");
         page.items.iter().map(|session| session.id).collect()
@@ -87,6 +151,23 @@ pub(crate) fn browser() -> OpenRequest {
     OpenRequest {
         user_agent: Some("test browser".into()),
         ..OpenRequest::default()
+    }
+}
+
+pub(crate) fn from(ip: &str) -> OpenRequest {
+    OpenRequest {
+        ip: Some(ip.parse().expect("an address")),
+        ..browser()
+    }
+}
+
+/// A change of options that ends nobody.
+pub(crate) fn setting(changes: Vec<(String, Option<Value>)>) -> SetRequest {
+    SetRequest {
+        changes,
+        may_end: false,
+        dry_run: false,
+        actor: Actor::user(0),
     }
 }
 
