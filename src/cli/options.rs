@@ -250,16 +250,6 @@ impl Row {
             name_in_4d: *name_in_4d,
         }
     }
-
-    /// What lies beneath a value that was set, in words.
-    fn beneath(&self) -> String {
-        let OptionState {
-            beneath,
-            beneath_origin,
-            ..
-        } = &self.state;
-        format!("{beneath_origin}: {}", self.show(beneath))
-    }
 }
 
 const COLUMNS: [&str; 6] = ["NAME", "VALUE", "DEFAULT", "RANGE", "ACTS", "IN 4D"];
@@ -332,15 +322,20 @@ fn get(row: &Row, with_origin: bool, output: &mut Output) -> Result<()> {
     match output.format {
         Format::Json | Format::Jsonl => output.json(&row.json(Some(SCHEMA)))?,
         _ if !with_origin => output.line(&visible(&row.spec.show(&row.state.value)))?,
-        _ if row.state.origin == Origin::Default => {
-            output.line(&format!("{}  default", row.show(&row.state.value)))?
+        _ => {
+            let OptionState {
+                value,
+                origin,
+                beneath,
+                beneath_origin,
+                ..
+            } = &row.state;
+            let beneath = match origin {
+                Origin::RunTime => format!(" ({beneath_origin}: {})", row.show(beneath)),
+                Origin::Default | Origin::File | Origin::Flag => String::new(),
+            };
+            output.line(&format!("{}  {origin}{beneath}", row.show(value)))?;
         }
-        _ => output.line(&format!(
-            "{}  {} ({})",
-            row.show(&row.state.value),
-            row.state.origin,
-            row.beneath()
-        ))?,
     }
     Ok(())
 }
@@ -402,6 +397,10 @@ impl Change {
             return Ok(());
         }
         let (ends, strands) = (set.ends, set.strands);
+        if set.options.is_empty() {
+            output.line("nothing was set at run time")?;
+            return Ok(());
+        }
         if !set.is_set {
             let impact = if ends + strands == 0 {
                 "no session would end".into()

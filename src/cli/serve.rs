@@ -51,8 +51,8 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit> {
     let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
+    check_admin(&plan.admin, plan.admin_token_file.as_deref()).map_err(as_config)?;
     if arguments.check_config {
-        check_admin(&plan.admin, plan.admin_token_file.as_deref()).map_err(as_config)?;
         describe(&plan, output)?;
         return Ok(Exit::Done);
     }

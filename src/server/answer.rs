@@ -1,7 +1,5 @@
 //! Answers as HTTP: JSON, problems, and what every one of them carries.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -60,7 +58,8 @@ fn problem(problem: &Problem) -> Response {
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(millis) = problem.retry_after {
-        let seconds = Duration::from_millis(millis).as_secs().max(1);
+        // Rounded up: whoever comes when it was told to is not to be too early.
+        let seconds = millis.div_ceil(1_000).max(1);
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));

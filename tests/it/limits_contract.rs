@@ -425,7 +425,7 @@ async fn c11_a_session_whose_time_is_not_longer_ends_with_its_process<P: Place>(
 }
 
 async fn c13_a_live_cookie_counts_from_its_own_address_only<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
+    let place = P::start(roomy(), Work::Regular).await;
     let entered = place.enter_from("192.0.2.1").await.unwrap();
     let (id, token) = (entered.visit.id, entered.new_token.unwrap());
     let before = place.admin().show(id).await.unwrap();

@@ -14,6 +14,7 @@ mod failures;
 mod generated;
 mod limits_contract;
 mod local;
+mod options_commands;
 mod options_contract;
 mod places;
 mod sandbox;

@@ -84,7 +84,11 @@ async fn c02_scalable_sessions_end_otherwise<P: Place>() {
     let place = P::start(scalable(), Work::ByHand).await;
     let (out, token) = place.enter().await;
     assert!(place.web().log_out(&token).await.unwrap().is_some());
-    assert_eq!(place.close(out).await.outcome, Ending::Closing);
+    let outcome = place.admin().close(out, operator()).await.unwrap();
+    assert_eq!(
+        (outcome.outcome, outcome.cause),
+        (Ending::Closing, Some(Cause::Logout))
+    );
     let (idle, token) = place.enter().await;
     // The time-outs of legacy sessions are not for it.
     place

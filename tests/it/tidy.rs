@@ -162,7 +162,7 @@ fn no_snapshot_is_left_over() {
         .collect();
     for file in files(&tests, ".snap") {
         let name = file.file_stem().unwrap().to_str().unwrap();
-        let name = name.strip_prefix("it__commands__").unwrap();
+        let (_, name) = name.rsplit_once("__").unwrap();
         let wanted = name
             .strip_prefix("help_")
             .unwrap_or(name)
