@@ -73,18 +73,13 @@ impl FromArgMatches for OptionFlags {
 
 impl Args for OptionFlags {
     fn augment_args(command: Command) -> Command {
-        let heading = "Options (`sessionctl options` changes them at run time, and wins)";
+        let heading = "Options (can be set at run time as well, which wins)";
         OPTIONS.iter().fold(command, |command, spec| {
-            let default = spec.show(&spec.default());
-            let default = if default.is_empty() {
-                "empty"
-            } else {
-                &default
-            };
             let help = format!(
-                "{}: {} [default: {default}]",
+                "{}: {} [default: {}]",
                 sentence(spec.summary),
-                spec.form.range()
+                spec.form.range(),
+                default_in_words(spec)
             );
             command.arg(
                 Arg::new(spec.name)
@@ -101,7 +96,18 @@ impl Args for OptionFlags {
     }
 }
 
-fn sentence(summary: &str) -> String {
+/// The default of an option, for people: nothing has a name too.
+pub(super) fn default_in_words(spec: &OptionSpec) -> String {
+    let default = spec.show(&spec.default());
+    if default.is_empty() {
+        "empty".into()
+    } else {
+        default
+    }
+}
+
+/// A summary with the capital that a sentence begins with.
+pub(super) fn sentence(summary: &str) -> String {
     let mut letters = summary.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()

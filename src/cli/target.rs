@@ -22,8 +22,11 @@ use crate::token::Token;
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
 
+/// Where the server of the machine keeps its data.
+pub(super) const SYSTEM_DATA: &str = "/var/lib/sessionctl";
+
 /// Where the server of the machine listens, whoever asks.
-const SYSTEM_SOCKET: &str = "/run/sessionctl/admin.sock";
+pub(super) const SYSTEM_SOCKET: &str = "/run/sessionctl/admin.sock";
 
 /// A command that is written once, for a server and for a directory.
 pub(super) trait Operation {
@@ -181,7 +184,7 @@ pub(super) fn default_data_directory(environment: &Environment) -> Result<PathBu
         return Ok(directory);
     }
     if rustix::process::geteuid().is_root() {
-        return Ok("/var/lib/sessionctl".into());
+        return Ok(SYSTEM_DATA.into());
     }
     let state = environment
         .path("XDG_STATE_HOME")

@@ -1,13 +1,21 @@
-//! The committed completions and man pages are those that this program writes, and the tools that read them can.
+//! The committed completions and man pages are those that this program writes, and the tools that read them can; the
+//! configuration file that they show is one.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use sessionctl::cli::EXIT_CODES;
+use sessionctl::options::{FIXED_OPTIONS, OPTIONS};
 
 use crate::sandbox::Sandbox;
 
 const KINDS: [&str; 2] = ["completions", "man"];
+
+/// The configuration file that the man page shows.
+const EXAMPLE: &str = include_str!("../../src/cli/generate/server.toml");
 
 fn files(directory: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
@@ -84,5 +92,112 @@ fn mandoc_reads_the_man_pages() {
             "{}",
             String::from_utf8_lossy(&output.stdout)
         );
+    }
+}
+
+/// A page as its reader sees it, in long lines.
+fn as_read(page: &Path) -> String {
+    let output = Command::new("mandoc")
+        .args(["-T", "utf8", "-O", "width=1000"])
+        .arg(page)
+        .output()
+        .unwrap();
+    // A letter, a backspace and the letter again is how a terminal prints it bold.
+    let mut text = String::new();
+    for letter in String::from_utf8(output.stdout).unwrap().chars() {
+        match letter {
+            '\u{8}' => drop(text.pop()),
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+/// Fresh man pages, as their readers see them, by their files' names.
+fn man_pages() -> BTreeMap<String, String> {
+    let sandbox = Sandbox::new();
+    let man = sandbox.path("man");
+    sandbox
+        .run(&["generate", "man", man.to_str().unwrap()])
+        .ok();
+    let names = files(&man).into_keys();
+    names
+        .map(|name| (name.clone(), as_read(&man.join(name))))
+        .collect()
+}
+
+/// Every command has a page, and every page that one refers to is there.
+#[test]
+fn pages_refer_to_pages() {
+    let pages = man_pages();
+    assert!(pages["sessionctl-options-set.1"].contains("sessionctl options set [OPTIONS]"));
+    assert!(pages["sessionctl-options.1"].contains("sessionctl-options-set(1)"));
+    for (name, text) in &pages {
+        let (_, see_also) = text.split_once("SEE ALSO\n").unwrap();
+        let commands = text
+            .split_once("SUBCOMMANDS\n")
+            .map_or("", |(_, rest)| rest);
+        let words = [see_also.lines().next().unwrap(), commands].join(" ");
+        let references: Vec<_> = words
+            .split([' ', ',', '\n'])
+            .filter_map(|word| word.strip_suffix(')')?.split_once('('))
+            .filter(|(page, _)| page.starts_with("sessionctl"))
+            .collect();
+        assert!(!references.is_empty(), "{name}");
+        for (page, section) in references {
+            assert!(
+                pages.contains_key(&format!("{page}.{section}")),
+                "{name}: {page}({section})"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_manual_tells_every_option_and_every_exit_code() {
+    let pages = man_pages();
+    let options = &pages["sessionctl-options.7"];
+    for spec in &OPTIONS {
+        for text in [spec.name, spec.acts, spec.name_in_4d.unwrap_or_default()] {
+            assert!(options.contains(text), "{text}");
+        }
+        assert!(options.contains(&spec.form.range()), "{}", spec.name);
+    }
+    for (name, summary) in FIXED_OPTIONS {
+        assert!(options.contains(name) && options.contains(&summary[1..]));
+    }
+    for line in EXAMPLE.lines() {
+        assert!(options.contains(line), "{line}");
+    }
+    let codes = &pages["sessionctl-exit-codes.7"];
+    for (_, code, meaning) in EXIT_CODES {
+        assert!(codes.contains(&code.to_string()) && codes.contains(meaning));
+    }
+}
+
+/// Writes a configuration file that only its owner can write, whatever the umask.
+fn configure(sandbox: &Sandbox, text: &str) -> String {
+    let path = sandbox.path("server.toml");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    path.to_str().unwrap().into()
+}
+
+#[test]
+fn the_configuration_of_the_manual_is_understood() {
+    let sandbox = Sandbox::new();
+    let config = configure(&sandbox, EXAMPLE);
+    let told = sandbox
+        .run(&["serve", "--check-config", "--config", &config])
+        .ok();
+    let told: Vec<_> = told.split_whitespace().collect();
+    let words = told.join(" ");
+    for set in [
+        "admin unix:/run/sessionctl/admin.sock",
+        "trusted_proxies 127.0.0.1/32,10.0.0.0/8",
+        "max_sessions 200 (file)",
+        "inactive_session_timeout 2h (file)",
+    ] {
+        assert!(words.contains(set), "{set} in {words}");
     }
 }

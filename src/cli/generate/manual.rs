@@ -1,0 +1,260 @@
+//! The man pages of section 7: the options with the configuration file, and the exit codes. Names, ranges, defaults, paths and
+//! codes come from the tables that the program itself goes by.
+
+use std::io;
+
+use super::Generated;
+use super::page::Page;
+use crate::cli::config::{DEFAULT_FILE, default_in_words, sentence};
+use crate::cli::exit::{EXIT_CODES, Exit};
+use crate::cli::target::{SYSTEM_DATA, SYSTEM_SOCKET};
+use crate::options::{FIXED_OPTIONS, OPTIONS, OptionSpec};
+
+/// The section of what is no command.
+const SECTION: &str = "7";
+
+const OPTIONS_PAGE: &str = "sessionctl-options";
+
+const EXIT_CODES_PAGE: &str = "sessionctl-exit-codes";
+
+/// The pages that are written here, each with its section: every page names them.
+pub(super) const NAMES: [(&str, &str); 2] = [(OPTIONS_PAGE, SECTION), (EXIT_CODES_PAGE, SECTION)];
+
+/// A configuration file that shows how one is written.
+const EXAMPLE: &str = include_str!("server.toml");
+
+/// Every page of this section.
+pub(super) fn pages() -> io::Result<[Generated; 2]> {
+    let file = |name: &str, page: &Page| -> io::Result<Generated> {
+        Ok(Generated {
+            name: format!("{name}.{SECTION}"),
+            bytes: page.bytes()?,
+        })
+    };
+    Ok([
+        file(OPTIONS_PAGE, &options_page())?,
+        file(EXIT_CODES_PAGE, &exit_codes_page())?,
+    ])
+}
+
+fn options_page() -> Page {
+    let mut page = Page::begun(
+        OPTIONS_PAGE,
+        SECTION,
+        "options and configuration file of the session server",
+    );
+    page.section("DESCRIPTION");
+    page.paragraph(
+        "`sessionctl serve` takes its options from a configuration file and from its flags; `sessionctl options set` changes \
+         most of them while it runs. `sessionctl options list` shows what is in force.",
+    );
+    page.section("OPTIONS");
+    page.paragraph(
+        "An option has the same name everywhere; as a flag it has hyphens, as in `--max-sessions`. After it stands the \
+         property of 4D's Web Server object that it is like, where there is one.",
+    );
+    for spec in &OPTIONS {
+        add_option(&mut page, spec);
+    }
+    add_values(&mut page);
+    add_precedence(&mut page);
+    add_what_a_change_ends(&mut page);
+    add_fixed_options(&mut page);
+    add_configuration_file(&mut page);
+    add_permissions(&mut page);
+    add_files(&mut page);
+    page.see_also([
+        ("sessionctl", "1"),
+        ("sessionctl-serve", "1"),
+        ("sessionctl-options", "1"),
+        (EXIT_CODES_PAGE, SECTION),
+    ]);
+    page
+}
+
+fn add_option(page: &mut Page, spec: &OptionSpec) {
+    let name_in_4d = spec.name_in_4d.map(|name| format!(" (4D: {name})"));
+    let term = format!("`{}`{}", spec.name, name_in_4d.unwrap_or_default());
+    page.term(
+        &term,
+        &[
+            &format!("{}.", sentence(spec.summary)),
+            &format!("Values: {}.", spec.form.range()),
+            &format!("Default: {}.", default_in_words(spec)),
+            &format!("Acts {}.", spec.acts),
+        ],
+    );
+}
+
+fn add_values(page: &mut Page) {
+    page.section("VALUES");
+    page.term("Time", &[
+        "A number and its unit, `ms`, `s`, `m`, `h` or `d`, or several of them: `90s`, `8h`, `1h 30m`. 4D counts minutes, so a \
+         number without a unit is refused; `0` needs none.",
+    ]);
+    page.term("Number", &["Digits alone."]);
+    page.term(
+        "Switch",
+        &["`on` or `off`; `true` and `false`, `1` and `0` are read as well."],
+    );
+    page.term("Word", &["One of those that the option names."]);
+    page.term("Text", &["As it is; in a shell, the empty text is `''`."]);
+    page.paragraph(
+        "Where 0 stands for the default, and for the empty `cookie_name`, it is as in 4D: the default is set, like any other \
+         value, and wins over what the file and the flags say.",
+    );
+    page.paragraph(
+        "JSON has times in milliseconds and switches as true and false, in the answers of `sessionctl options -o json` and \
+         over the admin API.",
+    );
+}
+
+fn add_precedence(page: &mut Page) {
+    page.section("WHO WINS");
+    page.paragraph(
+        "The file wins over the default, a flag over the file, and what was set at run time over all of them. What was set \
+         at run time is kept in the data directory, over restarts, until `sessionctl options reset` takes it back: then the \
+         flag, the file or the default counts again. `sessionctl options list --origin` tells where each value comes from. \
+         When the server starts, its log names every value of the file and the flags that one set at run time hides.",
+    );
+    page.paragraph(
+        "`keep_session` is another name for `mode`, for those who know it from 4D. Off is the mode `none`. Set to on at run \
+         time, it leaves the mode as it is, unless that is `none`: then it is `legacy` again. A file, or flags, that say one \
+         thing with `mode` and another with `keep_session` are refused.",
+    );
+}
+
+fn add_what_a_change_ends(page: &mut Page) {
+    page.section("WHAT A CHANGE MAY END");
+    page.paragraph(
+        "A shorter time-out ends the sessions that are beyond it. A lower `max_sessions` ends sessions that are too many and \
+         idle. Another name of the cookie, or another prefix of it, ends none, but the server does not recognise the clients \
+         of any session any more. A change of `mode` ends none: a session keeps the mode that it was opened in.",
+    );
+    page.paragraph(&format!(
+        "If a change with `sessionctl options set` or `reset` would do such a thing, nothing is changed; the command says how \
+         many sessions it is about and ends with {}. `--yes` goes ahead, `--dry-run` only asks. Nobody is asked when a server \
+         starts with other values in its file or its flags.",
+        Exit::Usage.code()
+    ));
+}
+
+fn add_fixed_options(page: &mut Page) {
+    page.section("FIXED AT THE START");
+    page.paragraph(
+        "These come from the file and the flags alone. The admin API cannot set them: whoever may end sessions is not \
+         thereby to move the data, to open the server to others, or to choose whose word about a client's address is believed.",
+    );
+    for (name, summary) in &FIXED_OPTIONS {
+        page.term(&format!("`{name}`"), &[&format!("{}.", sentence(summary))]);
+    }
+}
+
+fn add_configuration_file(page: &mut Page) {
+    let keys = FIXED_OPTIONS.map(|(name, _)| format!("`{name}`"));
+    page.section("CONFIGURATION FILE");
+    page.paragraph(&format!(
+        "`{DEFAULT_FILE}` is read if it is there; `sessionctl serve --config` names another. It is TOML. Its keys are {}, all \
+         of them optional, and its table `[options]` has the options of this page. Values of options are written as they are \
+         typed, or as numbers and switches of TOML; `trusted_proxies` is a list, where the flag has commas. Anything else in the \
+         file is refused.",
+        keys.join(", ")
+    ));
+    page.paragraph("For example:");
+    page.example(EXAMPLE);
+    page.paragraph(&format!(
+        "`sessionctl serve --check-config` reads it, tells what a server would start with, and touches nothing; what is wrong \
+         with it ends with {}. A running server does not read it again: restart it.",
+        Exit::Config.code()
+    ));
+}
+
+fn add_permissions(page: &mut Page) {
+    page.section("PERMISSIONS");
+    page.paragraph(
+        "The server does not start with a file that somebody else could have written, or with a secret that somebody else can \
+         read.",
+    );
+    page.term(
+        "The configuration file",
+        &["A file that root or the server's user owns, and that neither group nor others can write: `chmod go-w`. The \
+           server's user must be able to read it, and to enter its directory."],
+    );
+    page.term(
+        "`data`",
+        &["A directory of the server's user. It is made if it is not there, and closed to everybody else (0700)."],
+    );
+    page.term(
+        "`admin`",
+        &["A socket (0600) that its owner and root may use. Only the last directory on its way is made (0700)."],
+    );
+    page.term(
+        "`admin_token_file`",
+        &["A file, not a link, that the server's user owns and nobody else can read: `chmod 600`. It is made if it is not \
+           there. An admin address with a port needs one."],
+    );
+}
+
+fn add_files(page: &mut Page) {
+    page.section("FILES");
+    let files = [
+        (DEFAULT_FILE, "The configuration file."),
+        (
+            SYSTEM_DATA,
+            "The data of a server that systemd or root runs.",
+        ),
+        (SYSTEM_SOCKET, "The admin socket of such a server."),
+    ];
+    for (path, what) in files {
+        page.term(&format!("`{path}`"), &[what]);
+    }
+}
+
+fn exit_codes_page() -> Page {
+    let mut page = Page::begun(EXIT_CODES_PAGE, SECTION, "how sessionctl ends");
+    page.section("DESCRIPTION");
+    page.paragraph(
+        "Every command of `sessionctl` ends with one of these codes. Scripts can rely on them.",
+    );
+    add_exit_codes(&mut page);
+    page.section("MANY TARGETS");
+    page.paragraph(&format!(
+        "A command with several targets tries each of them and tells what came of it. If all came to the same, their code is \
+         that of the command; if not, it is {partial}. If what came of one of them is unknown, the code is {unknown}, \
+         whatever came of the others. A failure that every target would meet, such as a server that cannot be reached, stops \
+         the command; it ends with {partial} if something was done before. A signal stops it as well, with {interrupted} or \
+         {terminated}. In each case it says how many targets were not attempted.",
+        partial = Exit::Partial.code(),
+        unknown = Exit::Unknown.code(),
+        interrupted = Exit::Interrupted.code(),
+        terminated = Exit::Terminated.code(),
+    ));
+    page.section("THE SAME COMMAND AGAIN");
+    page.paragraph(&format!(
+        "`close-session` and `drop-session` can be given again after any failure: that a session is closed already is no \
+         error ({done}), and that nobody knows it is one with `--must-exist` only ({missing}).",
+        done = Exit::Done.code(),
+        missing = Exit::Missing.code(),
+    ));
+    page.section("THE SERVER");
+    page.paragraph(&format!(
+        "`serve` ends with {done} when a signal stops it, and with {config} when its configuration has to be mended before it \
+         can start.",
+        done = Exit::Done.code(),
+        config = Exit::Config.code(),
+    ));
+    page.see_also([
+        ("sessionctl", "1"),
+        ("sessionctl-close-session", "1"),
+        ("sessionctl-serve", "1"),
+        (OPTIONS_PAGE, SECTION),
+    ]);
+    page
+}
+
+/// Adds an entry for every exit code.
+pub(super) fn add_exit_codes(page: &mut Page) {
+    for (_, code, meaning) in &EXIT_CODES {
+        page.term(&format!("`{code}`"), &[meaning]);
+    }
+}

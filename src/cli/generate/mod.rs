@@ -1,0 +1,77 @@
+//! `sessionctl generate`: completions and man pages, from the same tables as `--help`.
+
+mod commands;
+mod manual;
+mod page;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Command, ValueEnum};
+use clap_complete::Shell;
+
+use super::exit::Exit;
+use super::output::Output;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to write
+    what: What,
+    /// The directory to write into; made if it is not there
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// Completions for bash, zsh and fish.
+    Completions,
+    /// Man pages: one for each command, the options, the exit codes.
+    Man,
+}
+
+/// A generated file.
+struct Generated {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) -> Result<Exit> {
+    let directory = &arguments.directory;
+    let files = match arguments.what {
+        What::Completions => completions(command),
+        What::Man => {
+            let mut pages = commands::pages(command)?;
+            pages.extend(manual::pages()?);
+            pages
+        }
+    };
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for Generated { name, bytes } in files {
+        let path = directory.join(name);
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        if !output.quiet {
+            output.line(&path.display().to_string())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn completions(mut command: Command) -> Vec<Generated> {
+    let shells = [
+        (Shell::Bash, "sessionctl.bash"),
+        (Shell::Zsh, "_sessionctl"),
+        (Shell::Fish, "sessionctl.fish"),
+    ];
+    let script = |(shell, name): (Shell, &str)| {
+        let mut bytes = Vec::new();
+        clap_complete::generate(shell, &mut command, "sessionctl", &mut bytes);
+        Generated {
+            name: name.into(),
+            bytes,
+        }
+    };
+    shells.map(script).into()
+}
