@@ -169,7 +169,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Show what sessionctl does, on a server of its own
     Demo(demo::Arguments),
-    /// Write shell completions or man pages into a directory
+    /// Write shell completions, man pages or a systemd unit into a directory
     Generate(generate::Arguments),
 }
 

@@ -1,16 +1,16 @@
-//! The committed completions and man pages are those that this program writes, and the tools that read them can; the
-//! configuration file that they show is one.
+//! The committed completions and man pages are those that this program writes, and the tools that read them can; the unit
+//! and the configuration file that they show start a server.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use sessionctl::cli::EXIT_CODES;
+use sessionctl::cli::{EXIT_CODES, Exit};
 use sessionctl::options::{FIXED_OPTIONS, OPTIONS};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 const KINDS: [&str; 2] = ["completions", "man"];
 
@@ -200,4 +200,79 @@ fn the_configuration_of_the_manual_is_understood() {
     ] {
         assert!(words.contains(set), "{set} in {words}");
     }
+}
+
+/// The unit as it is generated, with the directories that systemd makes for it.
+fn unit(sandbox: &Sandbox) -> String {
+    sandbox
+        .run(&[
+            "generate",
+            "systemd",
+            sandbox.path("units").to_str().unwrap(),
+        ])
+        .ok();
+    for directory in ["state", "run"] {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(sandbox.path(directory))
+            .unwrap();
+    }
+    fs::read_to_string(sandbox.path("units/sessionctl.service")).unwrap()
+}
+
+/// The values of a setting of a unit.
+fn settings<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
+    unit.lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .collect()
+}
+
+#[test]
+fn the_unit_starts_a_server_in_its_directories() {
+    let sandbox = Sandbox::new();
+    let unit = unit(&sandbox);
+    for (setting, value) in [
+        ("StateDirectory", "sessionctl"),
+        ("StateDirectoryMode", "0700"),
+        ("RuntimeDirectory", "sessionctl"),
+        ("RuntimeDirectoryMode", "0700"),
+    ] {
+        assert_eq!(settings(&unit, setting), [value]);
+    }
+    let [start] = settings(&unit, "ExecStart")[..] else {
+        panic!("one command starts the server: {unit}");
+    };
+    let start: Vec<_> = start.split_whitespace().collect();
+    let ["/usr/bin/sessionctl", "serve", arguments @ ..] = &start[..] else {
+        panic!("{start:?}");
+    };
+    let mut server = sandbox.serve(arguments);
+    let socket = sandbox.path("run/admin.sock");
+    assert_eq!(server.admin, format!("unix:{}", socket.display()));
+    assert!(socket.symlink_metadata().unwrap().file_type().is_socket());
+    assert!(sandbox.data().join("sessions.sqlite").is_file());
+    sandbox.run(&["ping"]).ok();
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "as systemd stops it");
+}
+
+/// A server that cannot start as configured is not started again.
+#[test]
+fn the_unit_knows_the_exit_code_of_a_bad_configuration() {
+    let sandbox = Sandbox::new();
+    let unit = unit(&sandbox);
+    let (_, code, _) = EXIT_CODES
+        .into_iter()
+        .find(|(exit, ..)| *exit == Exit::Config)
+        .unwrap();
+    assert_eq!(
+        settings(&unit, "RestartPreventExitStatus"),
+        [code.to_string()]
+    );
+    let start = settings(&unit, "ExecStart")[0];
+    let config = configure(&sandbox, "[options]\nmax_sessions = 0.5\n");
+    let arguments = start.split_whitespace().skip(1);
+    let arguments: Vec<_> = arguments.chain(["--config", &config]).collect();
+    let Ran { code: ended, .. } = sandbox.run(&arguments);
+    assert_eq!(ended, i32::from(code));
 }

@@ -239,7 +239,7 @@ fn exit_codes_page() -> Page {
     page.section("THE SERVER");
     page.paragraph(&format!(
         "`serve` ends with {done} when a signal stops it, and with {config} when its configuration has to be mended before it \
-         can start.",
+         can start. The unit that `sessionctl generate systemd` writes starts it again after any other failure.",
         done = Exit::Done.code(),
         config = Exit::Config.code(),
     ));

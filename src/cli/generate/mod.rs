@@ -1,4 +1,4 @@
-//! `sessionctl generate`: completions and man pages, from the same tables as `--help`.
+//! `sessionctl generate`: completions, man pages and a systemd unit, from the same tables as `--help`.
 
 mod commands;
 mod manual;
@@ -13,6 +13,9 @@ use clap_complete::Shell;
 
 use super::exit::Exit;
 use super::output::Output;
+
+/// The unit that runs `serve`.
+const SYSTEMD_UNIT: &str = include_str!("sessionctl.service");
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -29,6 +32,8 @@ enum What {
     Completions,
     /// Man pages: one for each command, the options, the exit codes.
     Man,
+    /// A systemd unit that runs the server.
+    Systemd,
 }
 
 /// A generated file.
@@ -46,6 +51,10 @@ pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) 
             pages.extend(manual::pages()?);
             pages
         }
+        What::Systemd => vec![Generated {
+            name: "sessionctl.service".into(),
+            bytes: SYSTEMD_UNIT.into(),
+        }],
     };
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
