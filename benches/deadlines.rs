@@ -57,6 +57,28 @@ fn tell(what: &str, took: Duration, baseline: Duration) {
     println!("{what:<58} {took:>12.3?}  {ratio:>8.4} x looking at all");
 }
 
+/// In another order than that of opening, so that every place and every deadline is old.
+async fn everybody_comes_once_more(store: &MemoryStore, tokens: &[TokenHash]) {
+    for step in 0..LIMIT {
+        let token = &tokens[step.wrapping_mul(611_953) % LIMIT];
+        let now = at(SESSIONS + step);
+        black_box(store.visit(token, Use::Request, None, now).await.unwrap());
+    }
+}
+
+/// The baseline: a bare list of deadlines, looked at from end to end.
+fn look_at_all() -> Duration {
+    let deadlines: Vec<Timestamp> = (0..LIMIT).map(at).collect();
+    let started = Instant::now();
+    let due = black_box(&deadlines)
+        .iter()
+        .filter(|deadline| **deadline <= black_box(at(SESSIONS / 100)))
+        .count();
+    let took = started.elapsed();
+    println!("looking at a list of {LIMIT} deadlines, {due} due: {took:.3?}");
+    took
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let options = Options {
@@ -75,26 +97,8 @@ async fn main() {
             .unwrap();
         tokens.push(token);
     }
-    // Everybody comes once more, in another order than that of opening.
-    for (step, number) in (0..LIMIT).map(|step| (step, step.wrapping_mul(611_953) % LIMIT)) {
-        let now = at(SESSIONS + step);
-        black_box(
-            store
-                .visit(&tokens[number], Use::Request, None, now)
-                .await
-                .unwrap(),
-        );
-    }
-
-    // The baseline: a bare list of deadlines, looked at from end to end.
-    let deadlines: Vec<Timestamp> = (0..LIMIT).map(at).collect();
-    let started = Instant::now();
-    let due = black_box(&deadlines)
-        .iter()
-        .filter(|deadline| **deadline <= black_box(at(SESSIONS / 100)))
-        .count();
-    let baseline = started.elapsed();
-    println!("looking at a list of {LIMIT} deadlines, {due} due: {baseline:.3?}");
+    everybody_comes_once_more(&store, &tokens).await;
+    let baseline = look_at_all();
 
     let day = 24 * 3_600_000;
     let measured = async |what: &str, now| {

@@ -168,9 +168,9 @@ impl Plan {
     /// Puts flags, file and defaults together; reads the file, and touches nothing else.
     pub(super) fn make(flags: Flags, environment: &Environment) -> Result<Self> {
         let default = Path::new(DEFAULT_FILE);
-        let path = flags
-            .config
-            .or_else(|| default.exists().then(|| default.into()));
+        // A file that may not be looked for is not a file that is not there.
+        let is_there = || !matches!(default.try_exists(), Ok(false));
+        let path = flags.config.or_else(|| is_there().then(|| default.into()));
         let file = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let in_file = |error| match &path {
             Some(path) => config_error(path, error),

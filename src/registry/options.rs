@@ -68,7 +68,11 @@ impl<S: Store> Registry<S> {
             return Err(Error::WouldEnd { ends, strands });
         }
         if is_set {
-            self.acted(&changes, &evicted, &actor).await?;
+            self.acted(&changes, &evicted, &actor);
+            // What is due by the new options ends now, not at the next sweep.
+            if ends > 0 {
+                self.sweep().await?;
+            }
         }
         let settings = self.inner.store.settings()?;
         let options = changes
@@ -83,13 +87,13 @@ impl<S: Store> Registry<S> {
         })
     }
 
-    /// Tells of options that are in force now, and ends what is due by them: not only at the next sweep.
-    async fn acted(
+    /// Tells of options that are in force now, and sees to those who were evicted for them.
+    fn acted(
         &self,
         changes: &[(&'static OptionSpec, Option<Value>)],
         evicted: &[SessionId],
         actor: &Actor,
-    ) -> Result<(), Error> {
+    ) {
         for (spec, value) in changes {
             let value = value
                 .as_ref()
@@ -101,8 +105,6 @@ impl<S: Store> Registry<S> {
             .counters
             .ended(Cause::Evicted, evicted.len() as u64);
         self.inner.begun.notify_one();
-        self.sweep().await?;
-        Ok(())
     }
 }
 
