@@ -149,7 +149,13 @@ impl Options {
             Mode::Legacy | Mode::None => self.inactive_session_timeout,
         };
         let idle = last_request_at.plus(idle);
-        idle.min(since.plus(self.absolute_session_timeout))
+        idle.min(self.ends_at(since))
+    }
+
+    /// When a session ends at the latest that was opened, or signed in, at `since` (C12). So long may its client keep the
+    /// cookie (S20): requests extend the session that the client's cookie knows nothing of.
+    pub fn ends_at(&self, since: Timestamp) -> Timestamp {
+        since.plus(self.absolute_session_timeout)
     }
 
     /// When the process of such a session ends while its cookie lives on (C11); `None` if the session ends first or with it.

@@ -54,7 +54,7 @@ pub struct Visit {
     pub state: State,
     /// From when on its cookie is refused, if no further request comes; `None` in scalable mode (C02).
     pub expires_at: Option<Timestamp>,
-    /// How long its cookie is good for, if no further request comes.
+    /// How long its client may keep the cookie: to the absolute limit, since requests that set no cookie extend it (S20).
     pub lifetime: Duration,
 }
 

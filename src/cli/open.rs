@@ -151,11 +151,8 @@ impl CookieJar {
         let name = &opened.cookie_name;
         let is_secure = name.starts_with("__");
         let secure = if is_secure { "TRUE" } else { "FALSE" };
-        // A scalable session's expiration is not told; 0 keeps the cookie until the client ends.
-        let expires = opened
-            .session
-            .expires_at
-            .map_or(0, |at| at.as_millis() / 1000);
+        // Kept until the client ends: requests extend the session, and only the server knows for how long.
+        let expires = 0;
         let token = opened.token.expose();
         let domain = format!("#HttpOnly_{host}");
         let is_other = |line: &&str| {

@@ -31,6 +31,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c12_every_request_moves_the_expiration,
     c12_the_absolute_limit_holds_for_the_busiest,
     c12_looking_moves_nothing,
+    s20_a_client_keeps_its_cookie_to_the_absolute_limit_and_no_longer,
     c12_due_sessions_are_swept,
     c15_exactly_one_of_many_closers_begins,
     c15_another_closer_gets_closing_while_it_lasts,
@@ -269,6 +270,32 @@ async fn c12_the_absolute_limit_holds_for_the_busiest<P: Place>() {
             .unwrap()
             .is_none()
     );
+}
+
+/// Requests that set no cookie extend a session, so its cookie must not be gone before; the server alone ends it.
+async fn s20_a_client_keeps_its_cookie_to_the_absolute_limit_and_no_longer<P: Place>() {
+    let hour = Duration::from_secs(3600);
+    let options = Options {
+        absolute_session_timeout: 40 * hour,
+        ..a_day()
+    };
+    let place = P::start(options, Work::ByHand).await;
+    let entered = place.web().enter(None, browser()).await.unwrap();
+    assert_eq!(entered.visit.lifetime, 40 * hour);
+    let token = entered.new_token.unwrap();
+    place.clock().advance(20 * hour);
+    assert!(
+        place
+            .web()
+            .check(&token, None, true)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    place.clock().advance(19 * hour);
+    let entered = place.web().enter(Some(&token), browser()).await.unwrap();
+    assert!(entered.new_token.is_none());
+    assert_eq!(entered.visit.lifetime, hour);
 }
 
 async fn c12_looking_moves_nothing<P: Place>() {

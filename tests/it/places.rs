@@ -447,6 +447,13 @@ impl WebClient {
     }
 }
 
+fn max_age(set_cookie: &str) -> Duration {
+    let age = set_cookie
+        .split("; ")
+        .find_map(|word| word.strip_prefix("Max-Age="));
+    Duration::from_secs(age.expect("a lifetime").parse().expect("seconds"))
+}
+
 impl Sessions for WebClient {
     fn cookie(&self) -> Result<Arc<CookiePolicy>, Error> {
         Ok(Arc::new(self.cookie.clone()))
@@ -496,7 +503,7 @@ impl Sessions for WebClient {
                 user: user.map(Arc::from),
                 state,
                 expires_at,
-                lifetime: Duration::ZERO,
+                lifetime: max_age(&set),
             },
             new_token,
         })

@@ -58,7 +58,7 @@ fn s18_s21_the_cookie_and_the_answers_around_it() {
     assert_eq!(status, 200);
     assert!(set_cookie.starts_with("__host-4dsid="), "{set_cookie}");
     assert!(
-        set_cookie.ends_with("; path=/; max-age=28800; secure; httponly; samesite=lax"),
+        set_cookie.ends_with("; path=/; max-age=2592000; secure; httponly; samesite=lax"),
         "{set_cookie}"
     );
     assert_eq!(header(&head, "cache-control"), Some("no-store"));

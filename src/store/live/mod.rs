@@ -620,8 +620,7 @@ impl LiveSet {
 }
 
 fn expires_at(options: &Options, entry: &Entry) -> Timestamp {
-    let since = entry.record.login_at.unwrap_or(entry.record.created_at);
-    options.expires_at(entry.record.mode, since, entry.last_request_at())
+    options.expires_at(entry.record.mode, entry.since(), entry.last_request_at())
 }
 
 fn last_row(rows: &[Row]) -> Seq {
@@ -629,6 +628,11 @@ fn last_row(rows: &[Row]) -> Seq {
 }
 
 impl Entry {
+    /// From when on the absolute limit counts.
+    fn since(&self) -> Timestamp {
+        self.record.login_at.unwrap_or(self.record.created_at)
+    }
+
     fn last_request_at(&self) -> Timestamp {
         Timestamp::from_millis(self.last_request_at.load(Ordering::Relaxed))
     }

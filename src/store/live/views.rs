@@ -58,7 +58,7 @@ impl LiveSet {
             user: entry.record.user.clone(),
             state: self.state(entry, now),
             expires_at: shown(entry, expires_at),
-            lifetime: expires_at.since(now),
+            lifetime: self.options().ends_at(entry.since()).since(now),
         }
     }
 
