@@ -17,6 +17,7 @@ mod local;
 mod options_commands;
 mod options_contract;
 mod places;
+mod random_changes;
 mod sandbox;
 mod sqlite;
 mod store_contract;

@@ -1,0 +1,420 @@
+//! Thousands of changes in random order, on both stores: whatever comes after whatever, the counts are right, nothing that
+//! ended comes back, and a restart finds what was there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sessionctl::admin::ListQuery;
+use sessionctl::clock::Timestamp;
+use sessionctl::options::{OPTIONS, OptionSpec, Options, Settings};
+use sessionctl::session::{Cause, Kind, Mode, Session, SessionId, State};
+use sessionctl::store::directory::DataDir;
+use sessionctl::store::memory::MemoryStore;
+use sessionctl::store::sqlite::SqliteStore;
+use sessionctl::store::{Applied, Change, End, Found, NewSession, Seen, SetOptions, Store, Use};
+use sessionctl::token::{Token, TokenHash};
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        let index = self.below(of.len().max(1) as u64);
+        of.get(usize::try_from(index).unwrap())
+    }
+}
+
+/// What the test knows: every session that was opened, and whether it has ended.
+struct World<S> {
+    store: S,
+    random: Random,
+    now: Timestamp,
+    opened: Vec<(SessionId, TokenHash)>,
+    ended: HashMap<SessionId, &'static str>,
+    resumed: usize,
+}
+
+fn options() -> Settings {
+    let seconds = Duration::from_secs;
+    Options {
+        max_sessions: 6,
+        inactive_process_timeout: seconds(60),
+        inactive_session_timeout: seconds(180),
+        absolute_session_timeout: seconds(900),
+        eviction_min_idle: seconds(15),
+        ..Options::default()
+    }
+    .into()
+}
+
+impl<S: Store> World<S> {
+    fn new(store: S, seed: u64) -> Self {
+        Self {
+            store,
+            random: Random(seed),
+            now: Timestamp::from_millis(1_800_000_000_000),
+            opened: Vec::new(),
+            ended: HashMap::new(),
+            resumed: 0,
+        }
+    }
+
+    async fn apply(&mut self, change: Change) -> Applied {
+        self.store.apply(change, self.now).await.unwrap()
+    }
+
+    /// Mostly a young one, so that there is something to do.
+    fn any(&mut self) -> Option<(SessionId, TokenHash)> {
+        let young = self.opened.len().saturating_sub(12);
+        self.random.one_of(&self.opened[young..]).copied()
+    }
+
+    async fn step(&mut self) {
+        match self.random.below(12) {
+            0..=2 => self.open().await,
+            3..=5 => self.visit().await,
+            6 => self.end().await,
+            7 => {
+                let limit = usize::try_from(1 + self.random.below(4)).unwrap();
+                let actor = "server".into();
+                self.apply(Change::Expire { actor, limit }).await;
+            }
+            8 => {
+                for id in self.store.claim(self.now, self.now, 3).await.unwrap() {
+                    self.apply(Change::FinishClose(id)).await;
+                    self.ended.entry(id).or_insert("finished");
+                }
+            }
+            9 => self.set_options().await,
+            _ => {
+                let seconds = self.random.below(25);
+                self.now = self.now.plus(Duration::from_secs(seconds));
+            }
+        }
+    }
+
+    async fn open(&mut self) {
+        let token_hash = Token::mint().unwrap().hash();
+        let new = NewSession {
+            id: SessionId::random(),
+            token_hash,
+            kind: Kind::Web,
+            user: (self.random.below(3) == 0).then(|| "ana".into()),
+            ip: None,
+            user_agent: None,
+            actor: "server".into(),
+        };
+        let (id, is_guest, before) = (new.id, new.user.is_none(), self.page().await);
+        let settings = self.store.settings().unwrap();
+        match self.apply(Change::Open(new)).await {
+            Applied::Opened(session, made) => {
+                assert_eq!((session.id, session.mode), (id, settings.options().mode));
+                self.opened.push((id, token_hash));
+                for evicted in &made.evicted {
+                    let victim = before
+                        .iter()
+                        .find(|session| session.id == *evicted)
+                        .unwrap();
+                    assert!(victim.idle_ms >= 15_000, "{victim:?}");
+                    assert!(victim.user.is_none() || !is_guest || is_oldest(&settings));
+                    self.ended.insert(*evicted, "evicted");
+                }
+            }
+            Applied::Full { .. } => assert_ne!(settings.options().mode, Mode::Scalable),
+            Applied::NoSessions => assert_eq!(settings.options().mode, Mode::None),
+            applied => panic!("{applied:?}"),
+        }
+    }
+
+    async fn visit(&mut self) {
+        let Some((id, token)) = self.any() else {
+            return;
+        };
+        let usage = if self.random.below(4) == 0 {
+            Use::Look
+        } else {
+            Use::Request
+        };
+        match self
+            .store
+            .visit(&token, usage, None, self.now)
+            .await
+            .unwrap()
+        {
+            Seen::Live(visit) => assert!(
+                visit.id == id && !self.ended.contains_key(&id),
+                "{:?}",
+                self.ended.get(&id)
+            ),
+            Seen::Nobody => {}
+            Seen::OtherAddress => panic!("it has no address"),
+            Seen::Suspended(found) => {
+                assert!(found == id && !self.ended.contains_key(&id));
+                match self
+                    .apply(Change::Resume {
+                        id,
+                        actor: "server".into(),
+                    })
+                    .await
+                {
+                    Applied::Resumed(visit, made) => {
+                        assert_eq!(visit.map(|visit| visit.state), Some(State::Active));
+                        self.resumed += 1;
+                        self.ended
+                            .extend(made.evicted.iter().map(|id| (*id, "evicted")));
+                    }
+                    Applied::Full { .. } => {}
+                    applied => panic!("{applied:?}"),
+                }
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        let Some((id, _)) = self.any() else { return };
+        let cause = *self
+            .random
+            .one_of(&[Cause::Command, Cause::Logout, Cause::Dropped])
+            .unwrap();
+        let end = End::by_itself(id, cause, "uid:0");
+        let before = self.store.find(id, self.now).await.unwrap();
+        let change = if cause == Cause::Dropped {
+            Change::Drop(end)
+        } else {
+            Change::BeginClose(end)
+        };
+        match self.apply(change).await {
+            Applied::Ignored(session) => {
+                assert_eq!((session.mode, cause), (Mode::Scalable, Cause::Command))
+            }
+            Applied::Ended { .. } => {
+                assert!(!matches!(before, Found::Unknown));
+                self.ended.insert(id, cause.as_str());
+            }
+            applied => panic!("{applied:?}"),
+        }
+    }
+
+    async fn set_options(&mut self) {
+        let spec = OptionSpec::named(
+            self.random
+                .one_of(&[
+                    "mode",
+                    "max_sessions",
+                    "inactive_process_timeout",
+                    "inactive_session_timeout",
+                    "eviction_order",
+                    "cookie_name",
+                ])
+                .unwrap(),
+        )
+        .unwrap();
+        let texts: &[&str] = match spec.name {
+            "mode" => &["legacy", "legacy", "scalable", "none"],
+            "max_sessions" => &["2", "4", "6", "9"],
+            "eviction_order" => &["safe", "oldest"],
+            "cookie_name" => &["A", "B"],
+            _ => &["40s", "60s", "180s"],
+        };
+        let value = spec.parse(self.random.one_of(texts).unwrap()).unwrap();
+        let value = value.filter(|_| self.random.below(4) > 0);
+        let (may_end, dry_run) = (self.random.below(2) == 0, self.random.below(3) == 0);
+        let (before, settings) = (self.page().await, self.store.settings().unwrap());
+        let set = SetOptions {
+            changes: vec![(spec, value)],
+            may_end,
+            dry_run,
+            actor: "server".into(),
+        };
+        match self.apply(Change::SetOptions(set)).await {
+            Applied::OptionsSet {
+                is_set,
+                impact,
+                evicted,
+            } => {
+                if !is_set {
+                    assert!(dry_run || impact.ends + impact.strands > 0);
+                    assert_eq!(
+                        (self.page().await, self.store.settings().unwrap()),
+                        (before, settings),
+                        "nothing was changed"
+                    );
+                }
+                self.ended.extend(evicted.iter().map(|id| (*id, "no room")));
+            }
+            applied => panic!("{applied:?}"),
+        }
+    }
+
+    async fn page(&self) -> Vec<Session> {
+        self.store
+            .page(ListQuery::default(), self.now)
+            .await
+            .unwrap()
+            .items
+    }
+
+    /// What is listed, what is counted and what is refused agree.
+    async fn check(&mut self) {
+        let page = self
+            .store
+            .page(ListQuery::default(), self.now)
+            .await
+            .unwrap();
+        let census = self.store.census().await.unwrap();
+        assert_eq!(page.total, page.items.len() as u64);
+        assert_eq!(
+            census.active + census.suspended + census.closing,
+            page.total,
+            "{census:?}"
+        );
+        let closing = page
+            .items
+            .iter()
+            .filter(|session| session.state == State::Closing)
+            .count() as u64;
+        assert_eq!(census.closing, closing);
+        for session in &page.items {
+            let has_ended = self.ended.contains_key(&session.id);
+            assert!(
+                !has_ended || session.state == State::Closing,
+                "{session:?} came back: {:?}",
+                self.ended
+            );
+        }
+        for (id, token) in &self.opened {
+            let seen = self
+                .store
+                .visit(token, Use::Look, None, self.now)
+                .await
+                .unwrap();
+            let listed = page.items.iter().find(|session| session.id == *id);
+            let is_live = listed
+                .is_some_and(|session| matches!(session.state, State::Active | State::Suspended));
+            assert_eq!(matches!(seen, Seen::Live(_)), is_live, "{listed:?}");
+        }
+    }
+
+    /// Once all is swept, exactly those count that have a process; and nothing that is due is left.
+    async fn check_swept(&mut self) {
+        let actor = "server".to_owned();
+        self.apply(Change::Expire {
+            actor,
+            limit: usize::MAX,
+        })
+        .await;
+        let items = self.page().await;
+        let counted = items
+            .iter()
+            .filter(|session| session.mode == Mode::Legacy && session.state == State::Active)
+            .count();
+        let census = self.store.census().await.unwrap();
+        assert_eq!(census.counted, counted as u64, "{items:?}");
+        let suspended = items
+            .iter()
+            .filter(|session| session.state == State::Suspended)
+            .count();
+        assert_eq!(census.suspended, suspended as u64);
+        assert!(
+            items.iter().all(|session| session.state != State::Expired),
+            "{items:?}"
+        );
+    }
+}
+
+fn is_oldest(settings: &Settings) -> bool {
+    settings.options().eviction_order.as_str() == "oldest"
+}
+
+#[tokio::test]
+async fn random_changes_in_memory() {
+    let (mut opened, mut resumed) = (0, 0);
+    let mut ended: HashMap<&str, u32> = HashMap::new();
+    for seed in 0..30 {
+        let mut world = World::new(MemoryStore::new(options()), seed);
+        for step in 0..600 {
+            world.step().await;
+            world.check().await;
+            if step % 20 == 0 {
+                world.check_swept().await;
+            }
+        }
+        opened += world.opened.len();
+        resumed += world.resumed;
+        world
+            .ended
+            .values()
+            .for_each(|how| *ended.entry(how).or_default() += 1);
+    }
+    // Not everything in every run, but all of it often.
+    assert!(
+        opened > 1_000 && resumed > 50,
+        "{opened} opened, {resumed} resumed"
+    );
+    for how in [
+        "evicted", "no room", "finished", "command", "logout", "dropped",
+    ] {
+        assert!(
+            ended.get(how).is_some_and(|count| *count > 10),
+            "{how}: {ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn random_changes_on_disk_with_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        SqliteStore::open(
+            DataDir::exclusive(directory.path(), true).unwrap(),
+            options(),
+        )
+        .unwrap()
+    };
+    let mut world = World::new(open(), 99);
+    for step in 1..=400 {
+        world.step().await;
+        if step % 40 > 0 {
+            continue;
+        }
+        world.check().await;
+        world.check_swept().await;
+        world.store.flush(world.now).await.unwrap();
+        let (items, settings) = (world.page().await, world.store.settings().unwrap());
+        let census = world.store.census().await.unwrap();
+        let World {
+            store,
+            random,
+            now,
+            opened,
+            ended,
+            resumed,
+        } = world;
+        drop(store);
+        world = World {
+            store: open(),
+            random,
+            now,
+            opened,
+            ended,
+            resumed,
+        };
+        assert_eq!(world.page().await, items);
+        assert_eq!(world.store.settings().unwrap(), settings);
+        assert_eq!(world.store.census().await.unwrap(), census);
+        assert!(world.store.latest() <= world.now && OPTIONS.len() == settings.states().len());
+        world.check_swept().await;
+    }
+}
