@@ -20,6 +20,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c10_the_safe_order_spares_users,
     c10_the_oldest_order_is_4ds,
     c10_a_request_saves_a_session_from_eviction,
+    c10_if_there_are_not_enough_to_make_room_nobody_does,
     c10_only_sessions_with_a_process_count,
     c10_what_is_due_goes_before_who_is_idle,
     s49_a_thousand_requests_without_cookies_end_no_users_session,
@@ -190,6 +191,30 @@ async fn c10_a_request_saves_a_session_from_eviction<P: Place>() {
     assert_eq!(cause_of(&place, sessions[3].0).await, Some(Cause::Evicted));
     assert!(is_full(&place.web().enter(None, browser()).await));
     assert_eq!(place.live_ids().await.len(), 10);
+}
+
+async fn c10_if_there_are_not_enough_to_make_room_nobody_does<P: Place>() {
+    let place = P::start(at_most(2), Work::ByHand).await;
+    let (idle, _) = place.enter_confirmed().await;
+    let (busy, token) = place.enter_confirmed().await;
+    assert!(
+        place
+            .set("max_sessions", Value::Number(1))
+            .await
+            .unwrap()
+            .is_set,
+        "nobody is idle: nobody ends"
+    );
+    place.clock().advance(MINUTE);
+    place.web().check(&token, None, true).await.unwrap();
+    // Two would have to go, and one is idle.
+    for _ in 0..2 {
+        assert!(is_full(&place.web().enter(None, browser()).await));
+        assert_eq!(place.live_ids().await, [idle, busy]);
+    }
+    place.clock().advance(MINUTE);
+    let (newcomer, _) = place.enter().await;
+    assert_eq!(place.live_ids().await, [newcomer]);
 }
 
 async fn c10_only_sessions_with_a_process_count<P: Place>() {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use sessionctl::admin::{Admin as _, Ending};
 use sessionctl::clock::Timestamp;
 use sessionctl::error::Error;
-use sessionctl::options::Settings;
+use sessionctl::options::{Options, Settings, Value};
 use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
@@ -17,7 +17,7 @@ use sessionctl::store::sqlite::{OpenError, SqliteStore};
 use sessionctl::store::{Found, Store as _};
 use tokio::time::timeout;
 
-use crate::places::{OnDisk, Place, Work, browser, operator, roomy};
+use crate::places::{OnDisk, Place, Work, browser, operator, roomy, setting};
 
 /// Longer than any commit takes; only a call that must not answer waits for it.
 const A_WHILE: Duration = Duration::from_millis(150);
@@ -116,6 +116,67 @@ async fn an_ending_is_not_told_before_its_commit() {
     assert_eq!(
         (outcome.outcome, outcome.cause),
         (Ending::Closed, Some(Cause::Dropped))
+    );
+}
+
+/// Options are in force once they are on disk; until then the stricter limit holds, so that no newcomer slips in between.
+#[tokio::test]
+async fn options_are_told_after_their_commit_and_a_lower_limit_holds_before() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    place.enter().await;
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let lower = setting(vec![("max_sessions".into(), Some(Value::Number(1)))]);
+    let mut setting = tokio::spawn(async move { registry.set_options(lower).await });
+    assert!(timeout(A_WHILE, &mut setting).await.is_err());
+    assert_eq!(
+        place.option("max_sessions").await.value,
+        Value::Number(10_000)
+    );
+    let newcomer = timeout(A_WHILE, place.web().enter(None, browser()))
+        .await
+        .expect("an answer");
+    assert!(matches!(
+        newcomer,
+        Err(Error::LimitReached { limit: 1, .. })
+    ));
+    disk.execute_batch("ROLLBACK").unwrap();
+    assert!(setting.await.unwrap().unwrap().is_set);
+    assert_eq!(place.option("max_sessions").await.value, Value::Number(1));
+}
+
+/// Whoever makes room is refused at once, the newcomer is let in after the commit: both are in it, or neither.
+#[tokio::test]
+async fn an_eviction_and_its_opening_are_one_commit() {
+    let options = Options {
+        max_sessions: 1,
+        ..roomy()
+    };
+    let place = OnDisk::start(options, Work::ByHand).await;
+    let (evicted, _) = place.enter_confirmed().await;
+    place.clock().advance(Duration::from_secs(60));
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let mut opening = tokio::spawn(async move { registry.enter(None, browser()).await });
+    assert!(timeout(A_WHILE, &mut opening).await.is_err());
+    disk.execute_batch("ROLLBACK").unwrap();
+    opening.await.unwrap().unwrap();
+    // What the database's log holds is whole transactions: a copy of it has both.
+    let on_disk = |sql: &str| {
+        database(&place)
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let (sessions, closings) = (
+        on_disk("SELECT count(*) FROM sessions"),
+        on_disk("SELECT count(*) FROM closings WHERE cause = 'evicted'"),
+    );
+    assert_eq!((sessions, closings), (2, 1));
+    assert_eq!(
+        place.admin().show(evicted).await.unwrap().state,
+        State::Closing
     );
 }
 
