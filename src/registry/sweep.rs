@@ -101,8 +101,11 @@ impl<S: Store> Registry<S> {
                 actor: Actor::server().to_string(),
                 limit: BATCH,
             };
-            let Applied::Expired { closed, suspended } =
-                self.inner.store.apply(expire, self.now()).await?
+            let Applied::Expired {
+                closed,
+                suspended,
+                is_all,
+            } = self.inner.store.apply(expire, self.now()).await?
             else {
                 return Ok(begun);
             };
@@ -110,7 +113,7 @@ impl<S: Store> Registry<S> {
             self.inner.counters.ended(Cause::Inactive, closed as u64);
             self.inner.counters.suspended(suspended as u64);
             begun += closed;
-            if closed + suspended < BATCH {
+            if is_all {
                 return Ok(begun);
             }
         }

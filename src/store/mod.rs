@@ -249,6 +249,8 @@ pub enum Applied {
         closed: usize,
         /// Sessions that were suspended.
         suspended: usize,
+        /// Whether these were all: if not, ask again.
+        is_all: bool,
     },
     /// Options were set, or would have been.
     OptionsSet {

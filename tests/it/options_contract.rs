@@ -25,6 +25,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c14_zero_and_the_empty_text_restore_defaults,
     c14_all_or_nothing_is_set,
     s50_what_the_server_trusts_is_not_set_over_the_api,
+    s13_idle_and_absolute_time_outs_are_enforced_by_the_server,
     s14_setting_the_wall_clock_moves_nothing,
 });
 
@@ -397,6 +398,30 @@ async fn s50_what_the_server_trusts_is_not_set_over_the_api<P: Place>() {
         );
     }
     assert_eq!(place.admin().options().await.unwrap(), before);
+}
+
+/// Whoever polls every second lives for the absolute limit; whoever is silent, for the idle one; keeping the cookie helps nobody.
+async fn s13_idle_and_absolute_time_outs_are_enforced_by_the_server<P: Place>() {
+    let second = Duration::from_secs(1);
+    let options = Options {
+        inactive_session_timeout: 2 * second,
+        absolute_session_timeout: 6 * second,
+        ..roomy()
+    };
+    let place = P::start(options, Work::ByHand).await;
+    let (_, busy) = place.enter().await;
+    let (_, silent) = place.enter().await;
+    for passed in 1..=8 {
+        place.clock().advance(second);
+        let is_in = place
+            .web()
+            .check(&busy, None, true)
+            .await
+            .unwrap()
+            .is_some();
+        assert_eq!(is_in, passed < 6, "{passed}");
+        assert_eq!(place.is_live(&silent).await, passed < 2, "{passed}");
+    }
 }
 
 /// Within a run deadlines follow what has passed: an hour back, an hour ahead, ten years ahead.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sessionctl::admin::ListQuery;
 use sessionctl::clock::Timestamp;
-use sessionctl::options::Options;
-use sessionctl::session::{Cause, Kind, SessionId, State};
+use sessionctl::options::{HARD_SESSION_LIMIT, Options};
+use sessionctl::session::{Cause, Kind, Mode, SessionId, State};
 use sessionctl::sessions::Visit;
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
@@ -33,6 +33,67 @@ macro_rules! for_every_store {
     };
 }
 
+/// Two stores of a million sessions would be one too many: the branch is the same in both.
+#[tokio::test]
+async fn c14_a_hard_limit_holds_for_all_sessions() {
+    let options = Options {
+        mode: Mode::Scalable,
+        ..options()
+    };
+    let store = MemoryStore::new(options.into());
+    let new = |number: usize| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        NewSession {
+            id: SessionId::random(),
+            token_hash: TokenHash::from_bytes(bytes),
+            kind: Kind::Web,
+            user: None,
+            ip: None,
+            user_agent: None,
+            actor: "server".into(),
+        }
+    };
+    for number in 0..HARD_SESSION_LIMIT {
+        let opened = store
+            .apply(Change::Open(new(number)), second(0))
+            .await
+            .unwrap();
+        assert!(matches!(opened, Applied::Opened(..)));
+    }
+    let refused = store
+        .apply(Change::Open(new(HARD_SESSION_LIMIT)), second(0))
+        .await
+        .unwrap();
+    assert!(matches!(
+        refused,
+        Applied::Full {
+            limit: HARD_SESSION_LIMIT
+        }
+    ));
+    let page = store
+        .page(
+            ListQuery {
+                limit: Some(1),
+                ..ListQuery::default()
+            },
+            second(0),
+        )
+        .await
+        .unwrap();
+    apply(
+        &store,
+        Change::Drop(end(page.items[0].id, Cause::Dropped)),
+        second(0),
+    )
+    .await;
+    let opened = store
+        .apply(Change::Open(new(HARD_SESSION_LIMIT)), second(0))
+        .await
+        .unwrap();
+    assert!(matches!(opened, Applied::Opened(..)));
+}
+
 for_every_store! {
     an_open_session_is_found_by_its_token_and_its_id,
     an_unknown_token_finds_nobody,
@@ -43,6 +104,7 @@ for_every_store! {
     only_what_was_begun_is_finished,
     begun_closings_are_claimed_once_until_the_lease_ends,
     expiring_ends_only_what_is_due,
+    sweeping_looks_at_so_many_deadlines_at_once,
     what_is_due_makes_room,
     the_limit_counts_what_is_not_closing,
     every_change_has_a_greater_number,
@@ -344,6 +406,30 @@ async fn expiring_ends_only_what_is_due<S: Store>(store: &S) {
         store.claim(second(90), second(99), 10).await.unwrap(),
         [first, other, busy]
     );
+}
+
+/// Deadlines of sessions that are gone come up as well, but a sweep does not look at all of them under one lock.
+async fn sweeping_looks_at_so_many_deadlines_at_once<S: Store>(store: &S) {
+    for _ in 0..3 {
+        open(store, second(0)).await;
+    }
+    for _ in 0..40 {
+        let (gone, _) = open(store, second(0)).await;
+        apply(store, Change::Drop(end(gone, Cause::Dropped)), second(0)).await;
+    }
+    let mut rounds = Vec::new();
+    while rounds.last().is_none_or(|(_, is_all)| !is_all) {
+        let expire = Change::Expire {
+            actor: "server".into(),
+            limit: 1,
+        };
+        match store.apply(expire, second(61)).await.unwrap() {
+            Applied::Expired { closed, is_all, .. } => rounds.push((closed, is_all)),
+            applied => panic!("{applied:?}"),
+        }
+    }
+    assert!(rounds.contains(&(0, false)), "{rounds:?}");
+    assert_eq!(rounds.iter().map(|(closed, _)| closed).sum::<usize>(), 3);
 }
 
 async fn what_is_due_makes_room<S: Store>(store: &S) {

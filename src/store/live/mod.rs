@@ -120,6 +120,7 @@ pub(super) enum Answer {
     Expired {
         closed: usize,
         suspended: usize,
+        is_all: bool,
     },
     OptionsSet {
         is_set: bool,

@@ -15,6 +15,9 @@ use crate::store::{End, Impact, MadeRoom, SetOptions};
 /// Entries that the heap of deadlines may hold besides those of sessions that are there.
 const SLACK: usize = 1_024;
 
+/// Deadlines that a sweep may look at for each session that it may end.
+const LOOKS_PER_ENDING: usize = 16;
+
 /// A place among those who may make room: who goes first, and of those who has been idle for longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
@@ -117,8 +120,9 @@ impl LiveSet {
             .min(self.decided.options().max_sessions);
         let (mut rows, mut made) = (Vec::new(), MadeRoom::default());
         let is_limited = mode == Mode::Legacy;
+        let mut looks = usize::MAX;
         while (is_limited && self.counted >= limit) || self.entries.len() >= HARD_SESSION_LIMIT {
-            match self.pop_due(now) {
+            match self.pop_due(now, &mut looks) {
                 Some(Due::Session(id)) => {
                     rows.extend(
                         self.begin_close(End::by_itself(id, Cause::Inactive, actor), now)
@@ -251,18 +255,17 @@ impl LiveSet {
         }
     }
 
-    /// Ends what is due, at most so many.
+    /// Ends what is due, at most so many; and looks at no more deadlines at once than others can wait for.
     pub(super) fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
         let (mut rows, mut closed) = (Vec::new(), 0);
+        let mut looks = limit.saturating_mul(LOOKS_PER_ENDING);
         while rows.len() < limit
-            && let Some(due) = self.pop_due(now)
+            && let Some(due) = self.pop_due(now, &mut looks)
         {
             match due {
                 Due::Session(id) => {
-                    rows.extend(
-                        self.begin_close(End::by_itself(id, Cause::Inactive, actor), now)
-                            .rows,
-                    );
+                    let end = End::by_itself(id, Cause::Inactive, actor);
+                    rows.extend(self.begin_close(end, now).rows);
                     closed += 1;
                 }
                 Due::Process(slot) => rows.push(self.suspend(slot, now)),
@@ -271,6 +274,7 @@ impl LiveSet {
         let answer = Answer::Expired {
             closed,
             suspended: rows.len() - closed,
+            is_all: looks > 0 && rows.len() < limit,
         };
         Prepared {
             durable: last_row(&rows),
@@ -279,13 +283,15 @@ impl LiveSet {
         }
     }
 
-    /// The next that is due. It is taken out of the deadlines: end it.
-    fn pop_due(&mut self, now: Timestamp) -> Option<Due> {
-        while self
-            .deadlines
-            .peek()
-            .is_some_and(|Reverse((at, _))| *at <= now)
+    /// The next that is due, if it is found within so many looks. It is taken out of the deadlines: end it.
+    fn pop_due(&mut self, now: Timestamp, looks: &mut usize) -> Option<Due> {
+        while *looks > 0
+            && self
+                .deadlines
+                .peek()
+                .is_some_and(|Reverse((at, _))| *at <= now)
         {
+            *looks -= 1;
             let Reverse((_, seq)) = self.deadlines.pop()?;
             let Some(slot) = self.by_seq.get(&seq).copied() else {
                 continue;

@@ -67,10 +67,16 @@ impl LiveSet {
         let (id, part) = match answer {
             Answer::Full { limit } => return Told::at_once(Applied::Full { limit: *limit }),
             Answer::NoSessions => return Told::at_once(Applied::NoSessions),
-            Answer::Expired { closed, suspended } => {
+            Answer::Expired {
+                closed,
+                suspended,
+                is_all,
+            } => {
+                let (closed, suspended, is_all) = (*closed, *suspended, *is_all);
                 return Told::at_once(Applied::Expired {
-                    closed: *closed,
-                    suspended: *suspended,
+                    closed,
+                    suspended,
+                    is_all,
                 });
             }
             Answer::OptionsSet {
