@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::Shared;
 use super::answer::{self, fault, json, problem_json};
 use super::auth::authenticate;
+use super::origin::guard;
 use crate::admin::{Actor, Admin, EndRequest, Ending, ListQuery, OpenRequest, Outcome, SetRequest};
 use crate::error::Error;
 use crate::session::{SessionId, SessionIdError};
@@ -31,7 +32,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 type App<T> = State<Arc<Shared<T>>>;
 
-/// The routes, all behind [`authenticate`].
+/// The routes, all behind [`guard`] and [`authenticate`].
 pub(super) fn routes<T: Admin + 'static>(shared: &Arc<Shared<T>>) -> Router<Arc<Shared<T>>> {
     Router::new()
         .route(path::SESSIONS, get(list::<T>).post(open::<T>))
@@ -44,6 +45,7 @@ pub(super) fn routes<T: Admin + 'static>(shared: &Arc<Shared<T>>) -> Router<Arc<
             Arc::clone(shared),
             authenticate::<T>,
         ))
+        .route_layer(middleware::from_fn(guard))
 }
 
 async fn list<T: Admin>(State(shared): App<T>, uri: Uri) -> Result<Response, Refusal> {

@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod auth;
 mod connection;
+mod origin;
 mod proxies;
 mod web;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE, USER_AGENT};
+use axum::http::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{any, get, post};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::Shared;
 use super::answer::{empty, error, error_as, json};
 use super::connection::Peer;
+use super::origin::is_same_origin;
 use crate::admin::{Admin, OpenRequest};
 use crate::cookie::{CookiePolicy, Presented};
 use crate::error::Error;
@@ -22,7 +23,6 @@ use crate::wire::VisitBody;
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_USER: HeaderName = HeaderName::from_static("x-session-user");
 const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 type App<T> = State<Arc<Shared<T>>>;
 
@@ -178,19 +178,6 @@ async fn log_out<T: Sessions>(State(shared): App<T>, headers: HeaderMap) -> Resp
     response
 }
 
-/// By `Sec-Fetch-Site`, which a page cannot forge; from older browsers by `Origin`; other clients send neither.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    match (text(FETCH_SITE), text(ORIGIN), text(HOST)) {
-        (Some(site), ..) => site == "same-origin" || site == "none",
-        (None, None, _) => true,
-        (None, Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| authority == host),
-        (None, Some(_), None) => false,
-    }
-}
-
 fn presented(cookie: &CookiePolicy, headers: &HeaderMap) -> Presented {
     cookie.read(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
 }
@@ -212,48 +199,5 @@ fn set_cookie(response: &mut Response, cookie: &str) {
     if let Ok(mut value) = HeaderValue::from_str(cookie) {
         value.set_sensitive(true);
         response.headers_mut().insert(SET_COOKIE, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_same_origin_logs_out() {
-        let cases: [(&[(HeaderName, &'static str)], bool); 8] = [
-            (&[], true),
-            (
-                &[
-                    (FETCH_SITE, "same-origin"),
-                    (ORIGIN, "https://a.example"),
-                    (HOST, "inner:8080"),
-                ],
-                true,
-            ),
-            (&[(FETCH_SITE, "none")], true),
-            (
-                &[
-                    (FETCH_SITE, "same-site"),
-                    (ORIGIN, "https://b.example"),
-                    (HOST, "a.example"),
-                ],
-                false,
-            ),
-            (&[(FETCH_SITE, "cross-site")], false),
-            (&[(ORIGIN, "https://a.example"), (HOST, "a.example")], true),
-            (
-                &[(ORIGIN, "https://evil.example"), (HOST, "a.example")],
-                false,
-            ),
-            (&[(ORIGIN, "null"), (HOST, "a.example")], false),
-        ];
-        for (headers, expected) in cases {
-            let map = headers
-                .iter()
-                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-                .collect();
-            assert_eq!(is_same_origin(&map), expected, "{headers:?}");
-        }
     }
 }

@@ -21,6 +21,8 @@ pub enum Fault {
     Time,
     /// The body is not JSON by its `Content-Type`.
     MediaType,
+    /// The request's `Host` is none of this server's names.
+    Misdirected,
 }
 
 impl Fault {
@@ -50,6 +52,12 @@ impl Fault {
                 "too-slow",
                 "body too slow",
                 "the body did not come in time",
+            ),
+            Self::Misdirected => Problem::new(
+                421,
+                "misdirected",
+                "misdirected request",
+                "the Host is not a name of this machine",
             ),
             Self::MediaType => Problem::new(
                 415,

@@ -166,7 +166,7 @@ pub(crate) fn request(
         .map(|(name, value)| format!("{name}: {value}\r\n"))
         .collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n{body}"
     );
     stream.write_all(head.as_bytes()).ok()?;
     let mut answer = Vec::new();

@@ -482,3 +482,62 @@ fn s33_every_refusal_is_a_problem() {
         assert_eq!(status == 405, header(&head, "allow").is_some());
     }
 }
+
+/// S28: a browser's page cannot reach the admin API on the loopback port, by whatever name it calls it.
+#[test]
+fn s28_pages_of_other_sites_and_rebound_names_get_nothing() {
+    let sandbox = Sandbox::new();
+    let token_file = sandbox.path("token");
+    let file = token_file.to_str().unwrap();
+    let server = sandbox.serve(&["--admin", "127.0.0.1:0", "--admin-token-file", file]);
+    let token = std::fs::read_to_string(&token_file)
+        .unwrap()
+        .trim()
+        .to_owned();
+    let admin = server.admin.trim_start_matches("http://").to_owned();
+    let ask = |method: &str, headers: &str| {
+        let head = format!(
+            "{method} /v1/sessions HTTP/1.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            !answer.to_lowercase().contains("access-control-"),
+            "{answer}"
+        );
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let own = format!("Host: {admin}\r\n");
+    for headers in [
+        own.clone(),
+        "Host: localhost\r\n".into(),
+        "Host: [::1]:1\r\n".into(),
+        format!("{own}Origin: http://{admin}\r\n"),
+        format!("{own}Sec-Fetch-Site: none\r\n"),
+    ] {
+        assert_eq!(ask("GET", &headers), 200, "{headers}");
+    }
+    let port = admin.rsplit(':').next().unwrap();
+    for (headers, status) in [
+        (format!("Host: evil.example:{port}\r\n"), 421),
+        ("Host: 127.0.0.1.evil.example\r\n".into(), 421),
+        ("Host: 192.0.2.1\r\n".into(), 421),
+        (String::new(), 400),
+        (format!("{own}{own}"), 400),
+        (format!("{own}Origin: https://evil.example\r\n"), 403),
+        (format!("{own}Origin: null\r\n"), 403),
+        (format!("{own}Sec-Fetch-Site: cross-site\r\n"), 403),
+        (format!("{own}Sec-Fetch-Site: same-site\r\n"), 403),
+    ] {
+        for method in ["GET", "POST", "DELETE", "OPTIONS"] {
+            let found = ask(method, &headers);
+            assert!(
+                found == status || found == 405,
+                "{method} {headers}: {found}"
+            );
+        }
+        assert_eq!(ask("GET", &headers), status, "{headers}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Whose page a request comes from: cross-site requests and rebound names get nothing (S28).
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::answer;
+use super::connection::Peer;
+use crate::error::Error;
+use crate::wire::Fault;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Lets only those through to the admin API who call it by a name of this machine, and no page of another site.
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if matches!(request.extensions().get::<Peer>(), Some(Peer::Tcp(_))) {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return answer::error(&Error::Invalid("a request has one Host".into()));
+        };
+        if !host.to_str().is_ok_and(is_loopback) {
+            return answer::fault(Fault::Misdirected);
+        }
+    }
+    if !is_same_origin(headers) {
+        return answer::error(&Error::Forbidden(
+            "a request from another site is refused".into(),
+        ));
+    }
+    next.run(request).await
+}
+
+/// A name that no other machine's name server can make point here.
+fn is_loopback(host: &str) -> bool {
+    let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// By `Sec-Fetch-Site`, which a page cannot forge; from older browsers by `Origin`; other clients send neither.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match (text(FETCH_SITE), text(ORIGIN), text(HOST)) {
+        (Some(site), ..) => site == "same-origin" || site == "none",
+        (None, None, _) => true,
+        (None, Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| authority == host),
+        (None, Some(_), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_the_same_origin_logs_out() {
+        let cases: [(&[(HeaderName, &'static str)], bool); 8] = [
+            (&[], true),
+            (
+                &[
+                    (FETCH_SITE, "same-origin"),
+                    (ORIGIN, "https://a.example"),
+                    (HOST, "inner:8080"),
+                ],
+                true,
+            ),
+            (&[(FETCH_SITE, "none")], true),
+            (
+                &[
+                    (FETCH_SITE, "same-site"),
+                    (ORIGIN, "https://b.example"),
+                    (HOST, "a.example"),
+                ],
+                false,
+            ),
+            (&[(FETCH_SITE, "cross-site")], false),
+            (&[(ORIGIN, "https://a.example"), (HOST, "a.example")], true),
+            (
+                &[(ORIGIN, "https://evil.example"), (HOST, "a.example")],
+                false,
+            ),
+            (&[(ORIGIN, "null"), (HOST, "a.example")], false),
+        ];
+        for (headers, expected) in cases {
+            let map = headers
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(is_same_origin(&map), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn s28_only_names_of_this_machine_are_hosts() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8081",
+            "127.0.0.1:1",
+            "127.8.9.1",
+            "[::1]:8081",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8081",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[2001:db8::1]",
+            "127.0.0.1@evil.example",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
