@@ -114,6 +114,71 @@ fn every_option_is_listed_with_all_that_is_known_of_it() {
     assert_eq!(csv.lines().count(), OPTIONS.len() + 1);
 }
 
+/// A value for every option that is not its default.
+fn another(name: &str) -> &'static str {
+    match name {
+        "mode" => "none",
+        "keep_session" | "cookie_secure" | "session_ip_address_validation" | "open_rate" => "off",
+        "cookie_name" => "OTHER",
+        "cookie_domain" => "example.com",
+        "cookie_path" => "/app",
+        "cookie_same_site" => "strict",
+        "eviction_order" => "oldest",
+        "max_sessions" | "address_prefix_v6" => "99",
+        _ => "90m",
+    }
+}
+
+/// Every option in the file, by its flag, and at run time: the same name, the same spelling, its origin told.
+#[test]
+fn every_option_has_every_origin() {
+    let lines = OPTIONS
+        .iter()
+        .map(|spec| format!("{} = \"{}\"\n", spec.name, another(spec.name)));
+    let text = format!("[options]\n{}", lines.collect::<String>());
+    let (sandbox, file) = configured(&text);
+    let flags: Vec<String> = OPTIONS
+        .iter()
+        .flat_map(|spec| {
+            [
+                format!("--{}", spec.name.replace('_', "-")),
+                another(spec.name).into(),
+            ]
+        })
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let at_run_time = || {
+        for spec in &OPTIONS {
+            sandbox
+                .run(&["options", "set", spec.name, another(spec.name)])
+                .ok();
+        }
+    };
+    let check = |origin: &str| {
+        let list: Value =
+            serde_json::from_str(&sandbox.run(&["options", "list", "-o", "json"]).ok()).unwrap();
+        for (item, spec) in list["items"].as_array().unwrap().iter().zip(&OPTIONS) {
+            assert_eq!(item["origin"], origin, "{}", spec.name);
+            let shown = sandbox.run(&["options", "get", spec.name]).ok();
+            assert_eq!(shown.trim(), another(spec.name), "{}", spec.name);
+        }
+    };
+    let server = sandbox.serve(&["--config", &file]);
+    check("file");
+    drop(server);
+    let server = sandbox.serve(&flags);
+    check("flag");
+    drop(server);
+    let server = sandbox.serve(&[]);
+    at_run_time();
+    check("run_time");
+    drop(server);
+    let _server = sandbox.serve(&[&["--config", &file][..], &flags].concat());
+    check("run_time");
+    sandbox.run(&["options", "reset", "--all"]).ok();
+    check("flag");
+}
+
 #[test]
 fn what_is_no_value_is_refused_before_anything_is_sent() {
     let sandbox = Sandbox::new();
