@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
+use super::quoted;
 use super::table::columns;
 use super::target::{Access, Context, Operation};
 use super::text::{csv_cell, visible};
@@ -377,6 +378,16 @@ impl Operation for Change {
             Err(error @ Error::WouldEnd { .. }) => {
                 let failure = Failure::new(Exit::Usage, format!("{error}; nothing was changed"));
                 return Err(failure.advise("the same command with --yes").into());
+            }
+            Err(error @ (Error::OutcomeUnknown { .. } | Error::Unconfirmed(_))) => {
+                let failure =
+                    Failure::new(Exit::Unknown, "whether the options were set is unknown");
+                let list = format!(
+                    "sessionctl {} {} options list --origin",
+                    context.flag,
+                    quoted(&context.name)
+                );
+                return Err(failure.caused_by(error).advise(list).into());
             }
             Err(error) => return Err(error.into()),
         };

@@ -57,6 +57,28 @@ fn a_retry_that_is_answered_is_the_outcome() {
 }
 
 #[test]
+fn options_whose_setting_was_not_answered_are_unknown_and_not_set_again() {
+    let sandbox = Sandbox::new();
+    let server = FakeServer::answering(vec![answer(200, r#"{"schema":1,"items":[]}"#), None, None]);
+    let ran = sandbox.run(&[
+        "--server",
+        &server.url,
+        "options",
+        "set",
+        "max_sessions",
+        "5",
+    ]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (9, ""), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("unknown") && ran.stderr.contains("options list --origin"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(server.requests().len(), 2);
+    assert!(server.requests()[1].starts_with("PATCH /v1/options?may_end=false&dry_run=false "));
+}
+
+#[test]
 fn an_opening_is_never_repeated() {
     let sandbox = Sandbox::new();
     let server = FakeServer::answering(vec![None, None]);
