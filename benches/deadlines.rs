@@ -36,6 +36,8 @@ fn new() -> (NewSession, TokenHash) {
         user: None,
         ip: None,
         user_agent: None,
+        idle_timeout: None,
+        previous: None,
         actor: "server".into(),
     };
     (session, token_hash)

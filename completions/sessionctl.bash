@@ -40,8 +40,14 @@ _sessionctl() {
             sessionctl,help)
                 cmd="sessionctl__subcmd__help"
                 ;;
+            sessionctl,history)
+                cmd="sessionctl__subcmd__history"
+                ;;
             sessionctl,list)
                 cmd="sessionctl__subcmd__list"
+                ;;
+            sessionctl,locks)
+                cmd="sessionctl__subcmd__locks"
                 ;;
             sessionctl,open)
                 cmd="sessionctl__subcmd__open__subcmd__session"
@@ -82,8 +88,14 @@ _sessionctl() {
             sessionctl__subcmd__help,help)
                 cmd="sessionctl__subcmd__help__subcmd__help"
                 ;;
+            sessionctl__subcmd__help,history)
+                cmd="sessionctl__subcmd__help__subcmd__history"
+                ;;
             sessionctl__subcmd__help,list)
                 cmd="sessionctl__subcmd__help__subcmd__list"
+                ;;
+            sessionctl__subcmd__help,locks)
+                cmd="sessionctl__subcmd__help__subcmd__locks"
                 ;;
             sessionctl__subcmd__help,open-session)
                 cmd="sessionctl__subcmd__help__subcmd__open__subcmd__session"
@@ -103,6 +115,9 @@ _sessionctl() {
             sessionctl__subcmd__help,stats)
                 cmd="sessionctl__subcmd__help__subcmd__stats"
                 ;;
+            sessionctl__subcmd__help__subcmd__history,show)
+                cmd="sessionctl__subcmd__help__subcmd__history__subcmd__show"
+                ;;
             sessionctl__subcmd__help__subcmd__options,get)
                 cmd="sessionctl__subcmd__help__subcmd__options__subcmd__get"
                 ;;
@@ -114,6 +129,18 @@ _sessionctl() {
                 ;;
             sessionctl__subcmd__help__subcmd__options,set)
                 cmd="sessionctl__subcmd__help__subcmd__options__subcmd__set"
+                ;;
+            sessionctl__subcmd__history,help)
+                cmd="sessionctl__subcmd__history__subcmd__help"
+                ;;
+            sessionctl__subcmd__history,show)
+                cmd="sessionctl__subcmd__history__subcmd__show"
+                ;;
+            sessionctl__subcmd__history__subcmd__help,help)
+                cmd="sessionctl__subcmd__history__subcmd__help__subcmd__help"
+                ;;
+            sessionctl__subcmd__history__subcmd__help,show)
+                cmd="sessionctl__subcmd__history__subcmd__help__subcmd__show"
                 ;;
             sessionctl__subcmd__options,get)
                 cmd="sessionctl__subcmd__options__subcmd__get"
@@ -152,7 +179,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count close-session close drop-session drop open-session open options stats ping serve demo generate help"
+            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks close-session close drop-session drop open-session open options stats ping serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -186,7 +213,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__close__subcmd__session)
-            opts="-o -q -v -h --reason --must-exist --wait --no-wait --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --reason --must-exist --wait --no-wait --on-close --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -197,6 +224,10 @@ _sessionctl() {
                     return 0
                     ;;
                 --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-close)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -368,7 +399,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help)
-            opts="list show count close-session drop-session open-session options stats ping serve demo generate help"
+            opts="list show count history locks close-session drop-session open-session options stats ping serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,7 +496,49 @@ _sessionctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sessionctl__subcmd__help__subcmd__history)
+            opts="show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__history__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sessionctl__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__locks)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -619,6 +692,132 @@ _sessionctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sessionctl__subcmd__history)
+            opts="-o -q -v -h --user --cause --since --limit --server --local --token-file --output --quiet --verbose --help show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cause)
+                    COMPREPLY=($(compgen -W "command logout inactive evicted dropped" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__history__subcmd__help)
+            opts="show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__history__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__history__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__history__subcmd__show)
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sessionctl__subcmd__list)
             opts="-o -q -v -h --limit --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -657,8 +856,54 @@ _sessionctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sessionctl__subcmd__locks)
+            opts="-o -q -v -h --record --table --session --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --table)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sessionctl__subcmd__open__subcmd__session)
-            opts="-o -q -v -h --user --ip --user-agent --cookie-jar --cookie-host --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --user --ip --user-agent --kind --idle-timeout --cookie-jar --cookie-host --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -673,6 +918,14 @@ _sessionctl() {
                     return 0
                     ;;
                 --user-agent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kind)
+                    COMPREPLY=($(compgen -W "web mobile" -- "${cur}"))
+                    return 0
+                    ;;
+                --idle-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -746,7 +999,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__get)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate data web admin admin_token_file trusted_proxies"
+            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -898,7 +1151,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__reset)
-            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate data web admin admin_token_file trusted_proxies"
+            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -932,7 +1185,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__set)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate data web admin admin_token_file trusted_proxies"
+            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1000,7 +1253,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__serve)
-            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --check-config --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --check-config --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1027,6 +1280,18 @@ _sessionctl() {
                     return 0
                     ;;
                 --trusted-proxies)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --app-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-close)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-close-argument)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1091,6 +1356,34 @@ _sessionctl() {
                     return 0
                     ;;
                 --open-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context-name-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --closing-grace-period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --closing-time-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-close-time-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-close-slots)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --history-retention)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -37,8 +37,10 @@ complete -c sessionctl -n "__fish_sessionctl_needs_command" -s v -l verbose -d '
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -s V -l version -d 'Print version'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "list" -d 'List the sessions that are not closed'
-complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "show" -d 'Show one session'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "show" -d 'Show one session, with its processes and what they hold'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "count" -d 'Count the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "history" -d 'List the sessions that are closed, the last one first'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "locks" -d 'List the record locks: who holds what, since when, and how many wait for it'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "close-session" -d 'Close sessions by UUID'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "close" -d 'Close sessions by UUID'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
@@ -86,8 +88,57 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l user -d 'Only sessions of this user' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l cause -d 'Only sessions that ended for this reason' -r -f -a "command\t''
+logout\t''
+inactive\t''
+evicted\t''
+dropped\t''"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l since -d 'Only sessions that ended within this time, such as 2h or 7d, or since this instant, such as 2026-11-22T21:00:00Z' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l limit -d 'List at most this many, the last one first [default: 50]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -f -a "show" -d 'Show what is remembered of one closed session'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what is remembered of one closed session'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l record -d 'Only this record. What stands before the first slash is the table; if --table names it, the whole text is the record' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l table -d 'Only records of this table; needed beside --record where the table\'s name has a slash' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l session -d 'Only records that this session locks' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
+json\t'One JSON object'
+jsonl\t'One JSON object per line'
+csv\t'Comma-separated values with a header (RFC 4180)'
+uuid\t'Session UUIDs alone, one per line'"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s v -l verbose -d 'Tell more on stderr'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l reason -d 'Why, for the record: at most 256 characters' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l on-close -d 'With --local: call this program for each process that closes, in place of what the last server called; or save, or none' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
@@ -97,12 +148,13 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l no-wait -d 'Return as soon as the cookie is refused'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l no-wait -d 'Return as soon as the cookie is refused; called by an on-close method, it always does'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l reason -d 'Why, for the record: at most 256 characters' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l on-close -d 'With --local: call this program for each process that closes, in place of what the last server called; or save, or none' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
@@ -112,7 +164,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l no-wait -d 'Return as soon as the cookie is refused'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l no-wait -d 'Return as soon as the cookie is refused; called by an on-close method, it always does'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -145,6 +197,9 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l user -d 'Who is signed in; without it the session is a guest\'s' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l ip -d 'The client\'s address' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l user-agent -d 'What the client says it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l kind -d 'What kind of client it serves: web (one process) or mobile (any number of them)' -r -f -a "web\t''
+mobile\t''"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l idle-timeout -d 'Time without a request after which a mobile session ends: at least 60m, which is the default' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l cookie-jar -d 'Write the session\'s cookie into this file, in the form that curl reads' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l cookie-host -d 'The host that the cookie in the jar is for' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
@@ -161,6 +216,9 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s h
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l user -d 'Who is signed in; without it the session is a guest\'s' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l ip -d 'The client\'s address' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l user-agent -d 'What the client says it is' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l kind -d 'What kind of client it serves: web (one process) or mobile (any number of them)' -r -f -a "web\t''
+mobile\t''"
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l idle-timeout -d 'Time without a request after which a mobile session ends: at least 60m, which is the default' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cookie-jar -d 'Write the session\'s cookie into this file, in the form that curl reads' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cookie-host -d 'The host that the cookie in the jar is for' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
@@ -274,6 +332,9 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l web -d '
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin -d 'Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l admin-token-file -d 'The admin token\'s file; made, for its owner alone, if it is not there. Needed for an admin address with a port' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l trusted-proxies -d 'Believe the X-Forwarded-For of proxies with these addresses, or in these networks, comma separated' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l app-token-file -d 'The application\'s token\'s file; made, for its owner alone, if it is not there. With this token an application opens and signs in sessions, and works with their processes' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l on-close -d 'Call this program for each process that closes, with its context as JSON on stdin; save keeps the context without a program, none calls nothing [default: none]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l on-close-argument -d 'An argument for the program of --on-close; once for each' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l mode -d 'How sessions are managed: legacy (one process each), scalable (close-session ignores them), none (no new sessions): legacy, scalable, none [default: legacy]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l keep-session -d 'Another name for mode: off is mode none: on, off [default: on]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l max-sessions -d 'Legacy sessions with a process that may be live at once: 1 to 1000000 sessions; 0 for the default [default: 100]' -r
@@ -290,6 +351,13 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l address-
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l eviction-min-idle -d 'Time without a request before a session may make room on a full server: 0s to 400d [default: 1m]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l eviction-order -d 'Who makes room: safe (cookies that never came back, guests, users; no guest displaces a user) or oldest (as in 4D): safe, oldest [default: safe]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l open-rate -d 'Sessions that one client address may open in a minute: 1 to 1000000 a minute, or off [default: 60]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l context-limit -d 'Bytes that the variables, selections and locks of one process may have: 0 to 1048576 bytes [default: 65536]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l context-name-limit -d 'Characters that the name of a variable, selection, table or record may have: 1 to 1024 characters [default: 128]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l closing-grace-period -d 'Time that the processes of a mobile session have to finish once they are asked to: 0s to 10m [default: 30s]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l closing-time-limit -d 'Time after which a closing ends, whatever its on-close method does: 1s to 1h [default: 1m]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l on-close-time-limit -d 'Time that a run of the on-close method may take: 100ms to 10m [default: 5s]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l on-close-slots -d 'Runs of the on-close method at once: 1 to 64 runs [default: 8]' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l history-retention -d 'How long closed sessions are remembered: 1h to 400d [default: 30d]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-file -d 'Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
@@ -325,19 +393,22 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "list" -d 'List the sessions that are not closed'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "show" -d 'Show one session'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "count" -d 'Count the sessions that are not closed'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "close-session" -d 'Close sessions by UUID'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "open-session" -d 'Open a session on a client\'s behalf'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "options" -d 'See and set the options'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "stats" -d 'Tell how many sessions there are, and what happened since the start'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "serve" -d 'Run the session server'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "generate" -d 'Write shell completions, man pages or a systemd unit into a directory'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count close-session drop-session open-session options stats ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "list" -d 'List the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "show" -d 'Show one session, with its processes and what they hold'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "count" -d 'Count the sessions that are not closed'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "history" -d 'List the sessions that are closed, the last one first'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "locks" -d 'List the record locks: who holds what, since when, and how many wait for it'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "close-session" -d 'Close sessions by UUID'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "drop-session" -d 'End sessions at once, without what a closing would still do'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "open-session" -d 'Open a session on a client\'s behalf'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "options" -d 'See and set the options'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "stats" -d 'Tell how many sessions there are, and what happened since the start'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "serve" -d 'Run the session server'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "generate" -d 'Write shell completions, man pages or a systemd unit into a directory'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from history" -f -a "show" -d 'Show what is remembered of one closed session'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "list" -d 'List every option: value, default, range, when it acts, 4D\'s name'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "get" -d 'Print the value of one option'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "set" -d 'Set an option at run time: it acts at once, is kept over restarts, and wins over the file and the flags'

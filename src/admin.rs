@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::context::Name;
 use crate::error::Error;
-use crate::options::{OptionState, Value};
-use crate::session::{Cause, Mode, Seq, Session, SessionId, words};
+use crate::on_close::{Freed, MethodRun};
+use crate::options::{LONGEST_TIMEOUT, OptionState, Value};
+use crate::session::{Cause, HeldLock, Kind, Mode, Seq, Session, SessionDetails, SessionId, words};
 use crate::token::Token;
 
 /// Rows on one page of a list, at most.
@@ -30,11 +32,26 @@ pub trait Admin: Send + Sync {
     /// One page of the sessions that are not closed, in the order of opening. Looking touches nothing (C12).
     fn list(&self, query: ListQuery) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// One session that is not closed.
+    /// One session that is not closed, with its processes.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown id, [`Error::Closed`] for a closed session.
-    fn show(&self, id: SessionId) -> impl Future<Output = Result<Session, Error>> + Send;
+    fn show(&self, id: SessionId) -> impl Future<Output = Result<SessionDetails, Error>> + Send;
+
+    /// One page of the record locks, in the order of their records.
+    fn locks(&self, query: LockQuery) -> impl Future<Output = Result<LockPage, Error>> + Send;
+
+    /// One page of the sessions that are closed, the last one first.
+    fn history(
+        &self,
+        query: HistoryQuery,
+    ) -> impl Future<Output = Result<HistoryPage, Error>> + Send;
+
+    /// What is remembered of a closed session.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an id that is unknown, forgotten, or of a session that is not closed.
+    fn closed(&self, id: SessionId) -> impl Future<Output = Result<HistoryEntry, Error>> + Send;
 
     /// Closes a session: its cookie is refused from the answer on, whatever happens to this process or that server (C03).
     ///
@@ -107,6 +124,121 @@ pub struct Page {
     pub as_of: Seq,
 }
 
+/// Which page of the record locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockQuery {
+    /// Only those of this table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Name>,
+    /// Only that of this record of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Name>,
+    /// Only those that this session holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// Only those after this record of this table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_table: Option<Name>,
+    /// See `after_table`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_record: Option<Name>,
+    /// Rows at most; [`PAGE_LIMIT`] when absent or greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+impl LockQuery {
+    /// The query for what comes after a lock.
+    #[must_use]
+    pub fn after(mut self, lock: &HeldLock) -> Self {
+        self.after_table = Some(lock.table.clone());
+        self.after_record = Some(lock.record.clone());
+        self
+    }
+}
+
+/// One page of the record locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockPage {
+    /// The locks.
+    pub items: Vec<HeldLock>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// Which page of the closed sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Only those of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Only those that ended for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Only those that ended at this instant or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only those whose end has a smaller `seq`: the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Seq>,
+    /// Rows at most; [`PAGE_LIMIT`] when absent or greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// One page of the closed sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryPage {
+    /// The sessions, the last one first.
+    pub items: Vec<HistoryEntry>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// What is remembered of a closed session. Fields that an older version did not keep are missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// The handle that it had.
+    pub id: SessionId,
+    /// What kind of client it served.
+    pub kind: Option<Kind>,
+    /// The mode that it was opened in.
+    pub mode: Option<Mode>,
+    /// Who was signed in. Untrusted text.
+    pub user: Option<String>,
+    /// The client's address at opening.
+    pub ip: Option<IpAddr>,
+    /// What the client said it was at opening. Untrusted text.
+    pub user_agent: Option<String>,
+    /// When it was opened.
+    pub created_at: Option<Timestamp>,
+    /// When the user signed in.
+    pub login_at: Option<Timestamp>,
+    /// When the last request came.
+    pub last_request_at: Option<Timestamp>,
+    /// When its closing began: from then on its cookie was refused.
+    pub begun_at: Timestamp,
+    /// When it ended.
+    pub closed_at: Timestamp,
+    /// Always 1970-01-01T00:00:00Z (C03).
+    pub expires_at: Timestamp,
+    /// Why it ended.
+    pub cause: Cause,
+    /// The operator's own text. Untrusted.
+    pub reason: Option<String>,
+    /// Who ended it.
+    pub actor: String,
+    /// What its end has freed (C06).
+    #[serde(flatten)]
+    pub freed: Freed,
+    /// The runs of the on-close method, also of processes that ended before it did.
+    pub on_close: Vec<MethodRun>,
+    /// Orders the ends.
+    pub seq: Seq,
+}
+
 /// Who acts, for the record: `uid:1000`, `token:admin`, `client`, `server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor(String);
@@ -120,6 +252,11 @@ impl Actor {
     /// The holder of an admin token.
     pub fn token(name: &str) -> Self {
         Self(format!("token:{name}"))
+    }
+
+    /// The application whose sessions they are.
+    pub fn application() -> Self {
+        Self("token:app".into())
     }
 
     /// The client whose session it is.
@@ -217,10 +354,16 @@ pub struct Outcome {
     /// Who was signed in. Untrusted text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What has been freed so far (C06).
+    #[serde(flatten)]
+    pub freed: Freed,
+    /// The runs of the on-close method so far, one for each process (C08).
+    #[serde(default)]
+    pub on_close: Vec<MethodRun>,
 }
 
 /// What a session is opened with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRequest {
     /// Who is signed in; `None` for a guest. At most [`USER_LIMIT`] characters.
@@ -232,27 +375,73 @@ pub struct OpenRequest {
     /// What the client says it is. Cut to what a store keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// What kind of client it serves.
+    #[serde(default = "web")]
+    pub kind: Kind,
+    /// Milliseconds without a request after which a mobile session ends; [`MOBILE_TIMEOUT`] when absent, and at least. For
+    /// mobile sessions only (C11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u64>,
+}
+
+impl Default for OpenRequest {
+    fn default() -> Self {
+        Self {
+            user: None,
+            ip: None,
+            user_agent: None,
+            kind: Kind::Web,
+            idle_timeout: None,
+        }
+    }
+}
+
+fn web() -> Kind {
+    Kind::Web
+}
+
+/// How long a mobile session lives without a request, unless it asks for longer: as in 4D (C11).
+pub const MOBILE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Refuses a user name that is empty, too long, or could not stand in a header.
+///
+/// # Errors
+/// A text that says what is wrong.
+pub fn check_user(user: &str) -> Result<(), String> {
+    if user.is_empty() {
+        return Err("a user name has at least one character".into());
+    }
+    if user.trim() != user {
+        return Err("a user name does not begin or end with blanks".into());
+    }
+    if user.chars().any(char::is_control) {
+        return Err("a user name has no control characters".into());
+    }
+    at_most(USER_LIMIT, "a user name", user)
 }
 
 impl OpenRequest {
-    /// Refuses a user name that is empty, too long, or could not stand in a header.
+    /// Refuses a user name that is none, and a time-out that such a session does not have.
     ///
     /// # Errors
     /// A text that says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
-        let Some(user) = &self.user else {
+        if let Some(user) = &self.user {
+            check_user(user)?;
+        }
+        let Some(timeout) = self.idle_timeout.map(Duration::from_millis) else {
             return Ok(());
         };
-        if user.is_empty() {
-            return Err("a user name has at least one character".into());
+        if self.kind != Kind::Mobile {
+            return Err(
+                "an idle time-out of its own is for a mobile session; a web session goes by inactive_session_timeout"
+                    .into(),
+            );
         }
-        if user.trim() != user {
-            return Err("a user name does not begin or end with blanks".into());
+        if timeout < MOBILE_TIMEOUT || timeout > LONGEST_TIMEOUT {
+            return Err("the idle time-out of a mobile session is 60 minutes to 400 days".into());
         }
-        if user.chars().any(char::is_control) {
-            return Err("a user name has no control characters".into());
-        }
-        at_most(USER_LIMIT, "a user name", user)
+        Ok(())
     }
 }
 
@@ -265,8 +454,8 @@ fn at_most(limit: usize, what: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// A session that was opened on a client's behalf.
-#[derive(Clone, Debug)]
+/// A session that was opened, or signed in to, on a client's behalf.
+#[derive(Clone)]
 pub struct Opened {
     /// The session.
     pub session: Session,
@@ -274,6 +463,19 @@ pub struct Opened {
     pub token: Token,
     /// The name that the client's cookie must have, prefix included.
     pub cookie_name: String,
+    /// The whole `Set-Cookie` value for the client. A secret: the token is in it.
+    pub set_cookie: String,
+}
+
+impl fmt::Debug for Opened {
+    /// Leaves out the `Set-Cookie` value: a text does not hide itself as a [`Token`] does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("session", &self.session)
+            .field("token", &self.token)
+            .field("cookie_name", &self.cookie_name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Options to set and to reset.

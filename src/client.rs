@@ -1,5 +1,7 @@
 //! `Admin` over HTTP: asks a running server, over its unix socket or a loopback port.
 
+mod admin;
+
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
@@ -10,19 +12,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error as ThisError;
 
-use crate::admin::{
-    Admin, EndRequest, ListQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
-};
+use crate::admin::{EndRequest, Outcome};
 use crate::error::{Error, Source};
-use crate::options::OptionState;
-use crate::session::{Session, SessionId};
+use crate::session::SessionId;
 use crate::token::Token;
-use crate::wire::{
-    EndBody, JSON, ListBody, OpenedBody, OptionsBody, OptionsSetBody, Problem, SessionBody,
-    SetBody, StatsBody, path,
-};
+use crate::wire::{EndBody, JSON, Problem, path};
 
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -142,6 +139,18 @@ struct Call<'a> {
     effect: Effect,
 }
 
+impl<'a> Call<'a> {
+    fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            body: None,
+            wait: Duration::ZERO,
+            effect: Effect::None,
+        }
+    }
+}
+
 impl Client {
     /// A client of the server at `address`. Nothing is sent yet. It follows no redirects and uses no proxy: the token
     /// goes to this server only.
@@ -179,14 +188,9 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let call = Call {
-            method: Method::GET,
-            path,
-            body: None,
-            wait: Duration::ZERO,
-            effect: Effect::None,
-        };
-        self.call(call).await.and_then(|bytes| self.read(&bytes))
+        self.call(Call::get(path))
+            .await
+            .and_then(|bytes| self.read(&bytes))
     }
 
     async fn post<T: DeserializeOwned>(
@@ -317,90 +321,31 @@ impl Client {
     }
 }
 
-impl Admin for Client {
-    async fn list(&self, query: ListQuery) -> Result<Page, Error> {
-        let mut path = format!("{}?limit={}", path::SESSIONS, query.page_size());
-        if let Some(after) = query.after {
-            path += &format!("&after={after}");
-        }
-        self.get::<ListBody>(&path).await.map(Page::from)
-    }
-
-    async fn show(&self, id: SessionId) -> Result<Session, Error> {
-        Ok(self
-            .get::<SessionBody>(&path::of(path::SESSION, id))
-            .await?
-            .session)
-    }
-
-    async fn close(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
-        self.end(path::CLOSE, id, &request).await
-    }
-
-    async fn drop_session(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
-        self.end(path::DROP, id, &request).await
-    }
-
-    async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {
-        let body: OpenedBody = self
-            .post(path::SESSIONS, &request, Duration::ZERO, Effect::Once)
-            .await?;
-        body.opened()
-            .ok_or_else(|| self.not_ours("a token that is none".into()))
-    }
-
-    async fn options(&self) -> Result<Vec<OptionState>, Error> {
-        Ok(self.get::<OptionsBody>(path::OPTIONS).await?.items)
-    }
-
-    async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
-        let SetRequest {
-            changes,
-            may_end,
-            dry_run,
-            ..
-        } = request;
-        let body: SetBody = changes.into_iter().collect();
-        let path = format!("{}?may_end={may_end}&dry_run={dry_run}", path::OPTIONS);
-        // To set the same once more changes nothing, but what it ended is told only the first time.
-        let effect = if dry_run { Effect::None } else { Effect::Once };
-        let body = Some(serde_json::to_vec(&body).map_err(|error| Error::Internal(error.into()))?);
-        let call = Call {
-            method: Method::PATCH,
-            path: &path,
-            body,
-            wait: Duration::ZERO,
-            effect,
-        };
-        let bytes = self.call(call).await?;
-        let set: OptionsSetBody = self
-            .read(&bytes)
-            .map_err(|error| self.unknown(error.into()))?;
-        Ok(set.set)
-    }
-
-    async fn stats(&self) -> Result<Stats, Error> {
-        Ok(self.get::<StatsBody>(path::STATS).await?.stats)
-    }
-
-    async fn ready(&self) -> Result<(), Error> {
-        let (method, wait) = (Method::GET, Duration::ZERO);
-        let call = Call {
-            method,
-            path: path::READY,
-            body: None,
-            wait,
-            effect: Effect::None,
-        };
-        self.call(call).await.map(drop)
-    }
-}
-
 /// The status of an outcome that is a refusal (C02).
 const IGNORED: u16 = 409;
 
 fn is_outcome(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Outcome>(bytes).is_ok()
+}
+
+/// A path with the fields of a query that are set.
+fn with_query(path: &str, query: &impl Serialize) -> Result<String, Error> {
+    let fields = serde_json::to_value(query).map_err(|error| Error::Internal(error.into()))?;
+    let Value::Object(fields) = fields else {
+        return Err(Error::Internal("a query has fields".into()));
+    };
+    // Only its query is of interest.
+    let mut url = Url::parse("http://localhost").map_err(|error| Error::Internal(error.into()))?;
+    let pairs = fields.into_iter().filter_map(|(name, value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some((name, text)),
+        value => Some((name, value.to_string())),
+    });
+    url.query_pairs_mut().extend_pairs(pairs);
+    Ok(match url.query().unwrap_or_default() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    })
 }
 
 /// What lies under an error: what is above it says only that a request failed.
@@ -422,6 +367,25 @@ fn jitter() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::LockQuery;
+    use crate::context::Name;
+
+    #[test]
+    fn a_query_has_what_is_set_and_every_name_whole() {
+        let name = |text: &str| Some(Name::new(text).expect("a name"));
+        let query = |query: &LockQuery| with_query("/v1/locks", query).expect("a path");
+        assert_eq!(query(&LockQuery::default()), "/v1/locks");
+        let record = LockQuery {
+            table: name("In/vo ices"),
+            record: name("🔑&+=%#?"),
+            limit: Some(2),
+            ..LockQuery::default()
+        };
+        assert_eq!(
+            query(&record),
+            "/v1/locks?limit=2&record=%F0%9F%94%91%26%2B%3D%25%23%3F&table=In%2Fvo+ices"
+        );
+    }
 
     #[test]
     fn addresses_have_two_forms() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::session::{ClosedSession, SessionId};
+use crate::context::ContextError;
+use crate::session::{ClosedSession, HeldLock, ProcessNumber, SessionId};
 
 /// A source whose type is the business of the layer that it comes from.
 pub type Source = Box<dyn StdError + Send + Sync>;
@@ -20,6 +21,48 @@ pub enum Error {
     /// The session was there and is closed.
     #[error("session {} is closed since {} (cause {})", .0.id, .0.closed_at, .0.cause)]
     Closed(Box<ClosedSession>),
+    /// The closing of the session is under way.
+    #[error("session {0} is closing")]
+    Closing(SessionId),
+    /// The session has no process of this number.
+    #[error("session {id} has no process {process}")]
+    NoProcess {
+        /// The session.
+        id: SessionId,
+        /// The number.
+        process: ProcessNumber,
+    },
+    /// The process is closing: its on-close method sees it as it is.
+    #[error("process {process} of session {id} is closing")]
+    ProcessClosing {
+        /// The session.
+        id: SessionId,
+        /// The process.
+        process: ProcessNumber,
+    },
+    /// A web session has one process, and this one has it.
+    #[error("web session {id} has its process already: {process}")]
+    HasProcess {
+        /// The session.
+        id: SessionId,
+        /// Its process.
+        process: ProcessNumber,
+    },
+    /// The process has no variable, or no selection, of this name.
+    #[error("there is no {what} of this name")]
+    NotSet {
+        /// Which of the two.
+        what: &'static str,
+    },
+    /// Another process holds the lock.
+    #[error("{}", held(.0))]
+    LockHeld(Box<HeldLock>),
+    /// A name or a value that no context takes, or more than it takes (`context_limit`, `context_name_limit`).
+    #[error("{0}")]
+    Context(#[from] ContextError),
+    /// The token was replaced a moment ago, at a login: a late request is not to overwrite the fresh cookie.
+    #[error("this cookie was replaced at the login; the fresh one is on its way")]
+    Rotated,
     /// The request is malformed; the text says how.
     #[error("{0}")]
     Invalid(String),
@@ -111,6 +154,19 @@ pub enum Error {
     /// Something that should not happen.
     #[error("internal error")]
     Internal(#[source] Source),
+}
+
+/// Who holds a lock, in words. The user's name is left out: it is untrusted text.
+fn held(lock: &HeldLock) -> String {
+    let HeldLock {
+        table,
+        record,
+        session,
+        process,
+        since,
+        ..
+    } = lock;
+    format!("{table}/{record} is locked since {since} by process {process} of session {session}")
 }
 
 /// What options do to sessions, in words.

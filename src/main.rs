@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         stdout: Box::new(io::BufWriter::with_capacity(64 * 1024, io::stdout())),
         stderr: Box::new(io::stderr()),
         terminal_width,
+        stderr_is_terminal: io::stderr().is_terminal(),
         clock: Arc::new(SystemClock),
     }))
 }

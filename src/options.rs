@@ -11,6 +11,7 @@ pub use self::settings::{Layer, OptionState, Settings, add};
 pub use self::value::{Form, OptionError, Value, show_duration};
 
 use crate::clock::Timestamp;
+use crate::context::{LARGEST_CONTEXT, LONGEST_NAME};
 use crate::session::{Mode, words};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -25,7 +26,7 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(400 * 24 * 3600);
 pub const SCALABLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What comes from the file and the flags of `serve` alone, never over the admin API (C14, S50), with what it is.
-pub const FIXED_OPTIONS: [(&str, &str); 5] = [
+pub const FIXED_OPTIONS: [(&str, &str); 8] = [
     ("data", "the data directory"),
     ("web", "the address and port that web clients connect to"),
     (
@@ -39,6 +40,18 @@ pub const FIXED_OPTIONS: [(&str, &str); 5] = [
     (
         "trusted_proxies",
         "addresses and networks of the proxies whose X-Forwarded-For is believed",
+    ),
+    (
+        "app_token_file",
+        "the file of the application's token: it opens and signs in sessions, and works with their processes",
+    ),
+    (
+        "on_close",
+        "the on-close method: the absolute path of a program, or save",
+    ),
+    (
+        "on_close_arguments",
+        "arguments for the program of on_close",
     ),
 ];
 
@@ -111,6 +124,20 @@ pub struct Options {
     pub eviction_order: EvictionOrder,
     /// Sessions that one client address may open in a minute; `None` for any number.
     pub open_rate: Option<u32>,
+    /// Bytes that the variables, selections and locks of one process may have together.
+    pub context_limit: usize,
+    /// Characters that a name in a context may have.
+    pub context_name_limit: usize,
+    /// Time that the processes of a mobile session have to finish once they are asked to (C08).
+    pub closing_grace_period: Duration,
+    /// Time from the begin of a closing to its end at the latest (C09).
+    pub closing_time_limit: Duration,
+    /// Time that a run of the on-close method may take (C09).
+    pub on_close_time_limit: Duration,
+    /// Runs of the on-close method at once (C09).
+    pub on_close_slots: usize,
+    /// How long closed sessions are remembered.
+    pub history_retention: Duration,
 }
 
 impl Default for Options {
@@ -132,21 +159,32 @@ impl Default for Options {
             eviction_min_idle: minutes(1),
             eviction_order: EvictionOrder::Safe,
             open_rate: Some(60),
+            context_limit: 64 * 1024,
+            context_name_limit: 128,
+            closing_grace_period: Duration::from_secs(30),
+            closing_time_limit: Duration::from_secs(60),
+            on_close_time_limit: Duration::from_secs(5),
+            on_close_slots: 8,
+            history_retention: minutes(30 * 24 * 60),
         }
     }
 }
 
 impl Options {
     /// When a session expires whose last request came at `last_request_at` and that was opened, or signed in, at `since` (C12).
+    ///
+    /// A mobile session brings its own time-out (C11).
     pub fn expires_at(
         &self,
         mode: Mode,
+        own_timeout: Option<Duration>,
         since: Timestamp,
         last_request_at: Timestamp,
     ) -> Timestamp {
-        let idle = match mode {
-            Mode::Scalable => SCALABLE_TIMEOUT,
-            Mode::Legacy | Mode::None => self.inactive_session_timeout,
+        let idle = match (own_timeout, mode) {
+            (Some(own), _) => own,
+            (None, Mode::Scalable) => SCALABLE_TIMEOUT,
+            (None, Mode::Legacy | Mode::None) => self.inactive_session_timeout,
         };
         let idle = last_request_at.plus(idle);
         idle.min(self.ends_at(since))
@@ -266,6 +304,8 @@ const ON_COOKIES: &str = "with the next cookie; a new name is another cookie";
 
 const ON_OPENING: &str = "on sessions opened from then on";
 
+const ON_CLOSINGS: &str = "on closings that begin from then on";
+
 /// A time-out that 4D has: 0 restores its default.
 const TIMEOUT_OF_4D: Form = Form::Duration {
     least: Duration::from_secs(1),
@@ -274,7 +314,7 @@ const TIMEOUT_OF_4D: Form = Form::Duration {
 };
 
 /// Every option that can be set at run time.
-pub static OPTIONS: [OptionSpec; 16] = [
+pub static OPTIONS: [OptionSpec; 23] = [
     OptionSpec {
         name: "mode",
         name_in_4d: Some("scalableSession"),
@@ -441,5 +481,99 @@ pub static OPTIONS: [OptionSpec; 16] = [
                 .map_or_else(|| Value::word("off"), |rate| Value::Number(rate.into()))
         },
         set: |options, value| value.as_rate(&mut options.open_rate),
+    },
+    OptionSpec {
+        name: "context_limit",
+        name_in_4d: None,
+        form: Form::Count {
+            least: 0,
+            most: LARGEST_CONTEXT as u64,
+            unit: "bytes",
+            zero_restores: false,
+        },
+        acts: "with the next value that is written",
+        summary: "bytes that the variables, selections and locks of one process may have",
+        get: |options| Value::Number(options.context_limit as u64),
+        set: |options, value| value.as_number(&mut options.context_limit),
+    },
+    OptionSpec {
+        name: "context_name_limit",
+        name_in_4d: None,
+        form: Form::Count {
+            least: 1,
+            most: LONGEST_NAME as u64,
+            unit: "characters",
+            zero_restores: false,
+        },
+        acts: "with the next value that is written",
+        summary: "characters that the name of a variable, selection, table or record may have",
+        get: |options| Value::Number(options.context_name_limit as u64),
+        set: |options, value| value.as_number(&mut options.context_name_limit),
+    },
+    OptionSpec {
+        name: "closing_grace_period",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::ZERO,
+            most: Duration::from_secs(600),
+            zero_restores: false,
+        },
+        acts: ON_CLOSINGS,
+        summary: "time that the processes of a mobile session have to finish once they are asked to",
+        get: |options| Value::duration(options.closing_grace_period),
+        set: |options, value| value.as_duration(&mut options.closing_grace_period),
+    },
+    OptionSpec {
+        name: "closing_time_limit",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::from_secs(1),
+            most: Duration::from_secs(3600),
+            zero_restores: false,
+        },
+        acts: ON_CLOSINGS,
+        summary: "time after which a closing ends, whatever its on-close method does",
+        get: |options| Value::duration(options.closing_time_limit),
+        set: |options, value| value.as_duration(&mut options.closing_time_limit),
+    },
+    OptionSpec {
+        name: "on_close_time_limit",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::from_millis(100),
+            most: Duration::from_secs(600),
+            zero_restores: false,
+        },
+        acts: "with the next run",
+        summary: "time that a run of the on-close method may take",
+        get: |options| Value::duration(options.on_close_time_limit),
+        set: |options, value| value.as_duration(&mut options.on_close_time_limit),
+    },
+    OptionSpec {
+        name: "on_close_slots",
+        name_in_4d: None,
+        form: Form::Count {
+            least: 1,
+            most: 64,
+            unit: "runs",
+            zero_restores: false,
+        },
+        acts: "with the next run",
+        summary: "runs of the on-close method at once",
+        get: |options| Value::Number(options.on_close_slots as u64),
+        set: |options, value| value.as_number(&mut options.on_close_slots),
+    },
+    OptionSpec {
+        name: "history_retention",
+        name_in_4d: None,
+        form: Form::Duration {
+            least: Duration::from_secs(3600),
+            most: LONGEST_TIMEOUT,
+            zero_restores: false,
+        },
+        acts: "within a minute",
+        summary: "how long closed sessions are remembered",
+        get: |options| Value::duration(options.history_retention),
+        set: |options, value| value.as_duration(&mut options.history_retention),
     },
 ];

@@ -1,4 +1,5 @@
-//! What a session is to those who look at it: its id, its states, why it ended. Pure values; nothing here knows a secret.
+//! What a session is to those who look at it: its id, its states, its processes, why it ended. Pure values; nothing here
+//! knows a secret.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::context::{Lock, Name};
 use crate::token::looks_like_secret;
 
 /// The UUID that operators see, type and paste into tickets. A handle, never a credential (S01).
@@ -151,8 +153,10 @@ pub(crate) use words;
 words! {
     /// What kind of client a session serves.
     Kind {
-        /// A browser or another client with one cookie and one process.
+        /// A browser or another client with one cookie and one process; none while it is suspended.
         Web = "web",
+        /// A client whose requests are served by several processes, any number of them (C08).
+        Mobile = "mobile",
     }
 }
 
@@ -179,6 +183,51 @@ words! {
         Expired = "expired",
         /// Its cookie is refused for good, its closing is under way.
         Closing = "closing",
+    }
+}
+
+words! {
+    /// Where a process stands; one that has ended is not there any more.
+    ProcessState {
+        /// It works.
+        Running = "running",
+        /// It is asked to finish, because its session is closing (C08).
+        Asked = "asked",
+        /// Its on-close method is pending or runs, with its context still valid (C05).
+        Closing = "closing",
+    }
+}
+
+/// The number of a process in its session: from 1 on, none is given twice.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct ProcessNumber(pub u32);
+
+impl fmt::Display for ProcessNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a text is no process number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a process number is a whole number from 1 to 4294967295")]
+pub struct ProcessNumberError;
+
+impl FromStr for ProcessNumber {
+    type Err = ProcessNumberError;
+
+    fn from_str(text: &str) -> Result<Self, ProcessNumberError> {
+        // The standard library would take a sign as well.
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ProcessNumberError);
+        }
+        match text.parse::<u32>() {
+            Ok(0) | Err(_) => Err(ProcessNumberError),
+            Ok(number) => Ok(Self(number)),
+        }
     }
 }
 
@@ -225,8 +274,73 @@ pub struct Session {
     pub expires_at: Option<Timestamp>,
     /// Milliseconds since the last request.
     pub idle_ms: u64,
+    /// Processes that have not ended.
+    #[serde(default)]
+    pub process_count: u32,
+    /// Record locks that they hold.
+    #[serde(default)]
+    pub lock_count: u32,
     /// Its place in the order of opening.
     pub seq: Seq,
+}
+
+/// A session with its processes and what they hold: names and sizes, not the values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDetails {
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// Its processes, by number.
+    pub processes: Vec<Process>,
+}
+
+/// A process of a session, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub number: ProcessNumber,
+    /// Where it stands.
+    pub state: ProcessState,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ends unless it is named before (C18); `None` without a lease.
+    pub lease_until: Option<Timestamp>,
+    /// Its variables.
+    pub variables: Vec<NameAndSize>,
+    /// Its current selections.
+    pub selections: Vec<NameAndSize>,
+    /// The records that it has locked.
+    pub locks: Vec<Lock>,
+}
+
+/// A record lock, and who holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLock {
+    /// The table.
+    pub table: Name,
+    /// The record.
+    pub record: Name,
+    /// The session whose process holds it.
+    pub session: SessionId,
+    /// The process.
+    pub process: ProcessNumber,
+    /// Who is signed in there. Untrusted text.
+    pub user: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// The number that only grows.
+    pub fence: u64,
+    /// How many wait for it.
+    pub waiting: u32,
+}
+
+/// The name of something in a context, and how large it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameAndSize {
+    /// Its name. Untrusted text.
+    pub name: Name,
+    /// Bytes of its value as JSON.
+    pub bytes: usize,
 }
 
 /// What is known of a session that is closed.
@@ -309,6 +423,19 @@ mod tests {
         ];
         for (text, error) in cases {
             assert_eq!(text.parse::<SessionId>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_number_is_digits_from_1_on() {
+        assert_eq!("1".parse(), Ok(ProcessNumber(1)));
+        assert_eq!("4294967295".parse(), Ok(ProcessNumber(u32::MAX)));
+        for text in ["", "0", "+1", "-1", " 1", "1.0", "x", "１", "4294967296"] {
+            assert_eq!(
+                text.parse::<ProcessNumber>(),
+                Err(ProcessNumberError),
+                "{text:?}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What `serve` is configured with: its flags, its file, the defaults. A flag wins over the file (C14).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::Environment;
 use super::exit::{Exit, Failure};
 use super::listen::AdminAddress;
 use super::target::{default_data_directory, default_socket};
+use super::{Environment, method};
+use crate::on_close::Method;
 use crate::options::{Layer, OPTIONS, OptionSpec, Settings, add};
 use crate::server::TrustedProxies;
 
@@ -48,6 +50,15 @@ pub(super) struct Flags {
     /// Believe the X-Forwarded-For of proxies with these addresses, or in these networks, comma separated
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     trusted_proxies: Option<Vec<IpNet>>,
+    /// The application's token's file; made, for its owner alone, if it is not there. With this token an application opens and signs in sessions, and works with their processes
+    #[arg(long, value_name = "FILE")]
+    app_token_file: Option<PathBuf>,
+    /// Call this program for each process that closes, with its context as JSON on stdin; save keeps the context without a program, none calls nothing [default: none]
+    #[arg(long, value_name = "PROGRAM")]
+    on_close: Option<String>,
+    /// An argument for the program of --on-close; once for each
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    on_close_argument: Vec<String>,
     #[command(flatten)]
     options: OptionFlags,
 }
@@ -134,6 +145,10 @@ struct ConfigFile {
     admin: Option<String>,
     admin_token_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<String>>,
+    app_token_file: Option<PathBuf>,
+    on_close: Option<String>,
+    #[serde(default)]
+    on_close_arguments: Vec<String>,
     #[serde(default)]
     options: BTreeMap<String, toml::Value>,
 }
@@ -145,6 +160,11 @@ pub(super) struct Plan {
     pub(super) admin: AdminAddress,
     pub(super) admin_token_file: Option<PathBuf>,
     pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) app_token_file: Option<PathBuf>,
+    /// The on-close method; it is to be checked before it is called.
+    pub(super) method: Method,
+    /// What the method gets of the environment.
+    pub(super) passed_on: Vec<(OsString, OsString)>,
     pub(super) settings: Settings,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
@@ -160,6 +180,9 @@ impl Plan {
             admin: AdminAddress::Tcp(free),
             admin_token_file: Some(directory.join("admin.token")),
             trusted_proxies: Vec::new(),
+            app_token_file: None,
+            method: Method::None,
+            passed_on: Vec::new(),
             settings: Settings::default(),
             file: None,
         }
@@ -176,14 +199,7 @@ impl Plan {
             Some(path) => config_error(path, error),
             None => error,
         };
-        let mut file_layer = Layer::new();
-        for (name, value) in &file.options {
-            add_from_file(&mut file_layer, name, value).map_err(&in_file)?;
-        }
-        let mut flag_layer = Layer::new();
-        for (spec, text) in &flags.options.0 {
-            add(&mut flag_layer, spec, text)?;
-        }
+        let settings = settings(&flags.options, &file.options, in_file)?;
         let admin = match (flags.admin, file.admin) {
             (Some(admin), _) => admin,
             (None, Some(text)) => text
@@ -200,6 +216,12 @@ impl Plan {
             .map(|text| network(text))
             .collect::<Result<Vec<_>, _>>();
         let proxies = proxies.map_err(|why| in_file(anyhow::anyhow!("trusted_proxies: {why}")))?;
+        let (name, arguments) = match (flags.on_close, file.on_close) {
+            // Arguments go with the program that they were written for.
+            (Some(name), _) => (Some(name), flags.on_close_argument),
+            (None, name) if flags.on_close_argument.is_empty() => (name, file.on_close_arguments),
+            (None, name) => (name, flags.on_close_argument),
+        };
         Ok(Self {
             data: match flags.data.or(file.data) {
                 Some(data) => data,
@@ -212,7 +234,10 @@ impl Plan {
             admin,
             admin_token_file: flags.admin_token_file.or(file.admin_token_file),
             trusted_proxies: flags.trusted_proxies.unwrap_or(proxies),
-            settings: Settings::new(file_layer, flag_layer)?,
+            app_token_file: flags.app_token_file.or(file.app_token_file),
+            method: method::named(name.as_deref().unwrap_or("none"), arguments)?,
+            passed_on: method::environment(environment),
+            settings,
             file: path,
         })
     }
@@ -220,6 +245,23 @@ impl Plan {
     pub(super) fn proxies(&self) -> TrustedProxies {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
+}
+
+/// The options of the file and of the flags, as two layers.
+fn settings(
+    flags: &OptionFlags,
+    file: &BTreeMap<String, toml::Value>,
+    in_file: impl Fn(anyhow::Error) -> anyhow::Error,
+) -> Result<Settings> {
+    let mut file_layer = Layer::new();
+    for (name, value) in file {
+        add_from_file(&mut file_layer, name, value).map_err(&in_file)?;
+    }
+    let mut flag_layer = Layer::new();
+    for (spec, text) in &flags.0 {
+        add(&mut flag_layer, spec, text)?;
+    }
+    Ok(Settings::new(file_layer, flag_layer)?)
 }
 
 /// Values stand in the file as they are typed, or as TOML's own numbers and switches.

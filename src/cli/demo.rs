@@ -165,6 +165,7 @@ impl Demo<'_> {
             stdout: Box::new(printed.clone()),
             stderr: Box::new(printed.clone()),
             terminal_width: output.terminal_width,
+            stderr_is_terminal: false,
             clock: Arc::clone(&self.clock),
         };
         let code = tokio::task::spawn_blocking(move || super::run(host)).await?;

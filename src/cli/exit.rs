@@ -5,6 +5,7 @@ use std::io;
 use anyhow::Error as AnyError;
 
 use crate::client::AddressError;
+use crate::context::ContextError;
 use crate::error::Error;
 use crate::options::OptionError;
 use crate::session::SessionIdError;
@@ -60,7 +61,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::Missing,
         3,
-        "the session does not exist (show, or close and drop with --must-exist)",
+        "the session does not exist (show, history show, or close and drop with --must-exist)",
     ),
     (Exit::Denied, 4, "not authenticated or not allowed"),
     (
@@ -188,11 +189,16 @@ pub(super) fn exit_of(error: &AnyError) -> Exit {
 
 fn exit_of_session_error(error: &Error) -> Exit {
     match error {
-        Error::NotFound(_) | Error::Closed(_) => Exit::Missing,
-        Error::Invalid(_) => Exit::Usage,
-        Error::Unauthenticated | Error::Forbidden(_) => Exit::Denied,
-        Error::WouldEnd { .. } => Exit::Usage,
-        Error::LimitReached { .. }
+        Error::NotFound(_) | Error::Closed(_) | Error::NoProcess { .. } | Error::NotSet { .. } => {
+            Exit::Missing
+        }
+        Error::Invalid(_) | Error::Context(_) | Error::WouldEnd { .. } => Exit::Usage,
+        Error::Unauthenticated | Error::Forbidden(_) | Error::Rotated => Exit::Denied,
+        Error::Closing(_)
+        | Error::ProcessClosing { .. }
+        | Error::HasProcess { .. }
+        | Error::LockHeld(_)
+        | Error::LimitReached { .. }
         | Error::TooManyOpens { .. }
         | Error::NoSessions
         | Error::OtherAddress
@@ -236,6 +242,14 @@ pub(super) fn advice(error: &AnyError) -> Option<String> {
 
 fn advice_for_session_error(error: &Error) -> Option<String> {
     let text = match error {
+        Error::Closed(closed) => return Some(format!("sessionctl history show {}", closed.id)),
+        Error::Closing(id) | Error::ProcessClosing { id, .. } | Error::NoProcess { id, .. } => {
+            return Some(format!("sessionctl show {id}"));
+        }
+        Error::LockHeld(lock) => return Some(format!("sessionctl show {}", lock.session)),
+        Error::Context(ContextError::Large { .. }) => {
+            "sessionctl options set context_limit BYTES, or keep less in the session"
+        }
         Error::NotFound(_) => "sessionctl list",
         Error::Unauthenticated => {
             "--token-file FILE with the file that `serve --admin-token-file` wrote"

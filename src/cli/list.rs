@@ -1,20 +1,21 @@
 //! `sessionctl list`: page after page, as it comes.
 
-use std::io;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use super::exit::Exit;
-use super::output::{Format, Output};
-use super::table::{CSV_HEADER, SessionTable, Times, csv_row};
+use super::output::Output;
+use super::rows::{Row, Rows};
+use super::table::{Layout, Times};
 use super::target::{Access, Context, Operation};
-use super::text::json;
+use super::text::{csv_cell, duration, or_dash, or_empty};
 use crate::admin::{Admin, ListQuery, PAGE_LIMIT};
+use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::session::{Seq, Session};
-use crate::wire::SCHEMA;
+use crate::session::{Seq, Session, SessionId};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,8 +33,13 @@ impl Operation for List {
         Ok(())
     }
 
-    async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
-        let mut rows = Rows::new(output);
+    async fn run<A: Admin>(
+        self,
+        admin: &A,
+        output: &mut Output,
+        context: &Context,
+    ) -> Result<Exit> {
+        let mut rows = Rows::<Session>::new(output, context.now);
         let limit = self.0.limit.unwrap_or(usize::MAX);
         let mut page = admin.list(query(None, limit)).await?;
         let (total, as_of) = (page.total, page.as_of);
@@ -48,14 +54,19 @@ impl Operation for List {
                 Err(error) => break Some(error),
             }
         };
+        let is_cut = page.next.is_some();
+        // What was closed while the pages came is not missing: without a cut, all there is was written.
+        let there_are = if is_cut { total } else { rows.written as u64 };
+        rows.end(
+            output,
+            &format!("\"total\":{there_are},\"truncated\":{is_cut},\"as_of\":{as_of}"),
+        )?;
         let end = End {
-            is_cut: page.next.is_some(),
+            written: rows.written,
+            is_cut,
             total,
-            as_of,
         };
-        rows.end(output, &end)?;
-        output.flush()?;
-        Ok(conclude(output, &rows, &end, broken))
+        Ok(conclude(output, &end, broken))
     }
 }
 
@@ -66,9 +77,20 @@ fn query(after: Option<Seq>, left: usize) -> ListQuery {
     }
 }
 
+/// What is known at the end of a list.
+struct End {
+    written: usize,
+    is_cut: bool,
+    total: u64,
+}
+
 /// Says on stderr what the list does not show.
-fn conclude(output: &mut Output, rows: &Rows, end: &End, broken: Option<Error>) -> Exit {
-    let (written, total) = (rows.written, end.total);
+fn conclude(output: &mut Output, end: &End, broken: Option<Error>) -> Exit {
+    let End {
+        written,
+        is_cut,
+        total,
+    } = end;
     if let Some(error) = broken {
         output.tell_error(
             &anyhow::Error::from(error)
@@ -76,92 +98,76 @@ fn conclude(output: &mut Output, rows: &Rows, end: &End, broken: Option<Error>) 
         );
         return Exit::Partial;
     }
-    if end.is_cut && !output.quiet {
+    if *is_cut && !output.quiet {
         output.tell(&format!("note: these are {written} of {total} sessions"));
-    } else if written == 0 && output.terminal_width.is_some() && !output.quiet {
+    } else if *written == 0 && output.terminal_width.is_some() && !output.quiet {
         output.tell("note: there are no sessions");
     }
     Exit::Done
 }
 
-/// What is known at the end of a list.
-struct End {
-    is_cut: bool,
-    total: u64,
-    as_of: Seq,
+/// When whoever holds the session looked at it: by its clock, which need not be ours.
+pub(super) fn looked_at(session: &Session) -> Timestamp {
+    session
+        .last_request_at
+        .plus(Duration::from_millis(session.idle_ms))
 }
 
-/// Writes sessions in one format, in as many pieces as they come.
-struct Rows {
-    format: Format,
-    table: SessionTable,
-    written: usize,
-}
+impl Row for Session {
+    const LAYOUT: &'static Layout = &Layout {
+        names: &[
+            "UUID", "USER", "KIND", "STATE", "IDLE", "EXPIRES", "IP", "AGENT", "LOCKS",
+        ],
+        give_way: &[("AGENT", 24), ("USER", 16), ("AGENT", 5), ("USER", 8)],
+    };
 
-impl Rows {
-    fn new(output: &Output) -> Self {
-        let format = if output.quiet && output.format == Format::Table {
-            Format::Uuid
-        } else {
-            output.format
+    const CSV_HEADER: &'static str = "id,user,kind,mode,state,ip,user_agent,created_at,login_at,last_request_at,expires_at,idle_ms,process_count,lock_count,seq";
+
+    const MAY_REPEAT_SESSIONS: bool = false;
+
+    fn cells(&self, times: Times, _: Timestamp) -> Vec<String> {
+        let expires = match self.expires_at {
+            None | Some(Timestamp::EPOCH) => "-".into(),
+            Some(at) => times.short(at, looked_at(self)),
         };
-        Self {
-            format,
-            table: SessionTable::new(times(output), output.terminal_width),
-            written: 0,
-        }
+        vec![
+            self.id.to_string(),
+            or_dash(self.user.as_deref()),
+            self.kind.to_string(),
+            self.state.to_string(),
+            duration(Duration::from_millis(self.idle_ms)),
+            expires,
+            or_dash(self.ip.map(|ip| ip.to_string()).as_deref()),
+            or_dash(self.user_agent.as_deref()),
+            self.lock_count.to_string(),
+        ]
     }
 
-    fn begin(&self, output: &mut Output) -> io::Result<()> {
-        match self.format {
-            Format::Json => output.raw(&format!("{{\"schema\":{SCHEMA},\"items\":[")),
-            Format::Csv => output.line(CSV_HEADER),
-            Format::Table | Format::Jsonl | Format::Uuid => Ok(()),
-        }
+    fn csv(&self) -> String {
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        [
+            self.id.to_string(),
+            or_empty(self.user.as_deref()),
+            self.kind.to_string(),
+            self.mode.to_string(),
+            self.state.to_string(),
+            self.ip
+                .map(|ip| csv_cell(&ip.to_string()))
+                .unwrap_or_default(),
+            or_empty(self.user_agent.as_deref()),
+            time(Some(self.created_at)),
+            time(self.login_at),
+            time(Some(self.last_request_at)),
+            time(self.expires_at),
+            self.idle_ms.to_string(),
+            self.process_count.to_string(),
+            self.lock_count.to_string(),
+            self.seq.to_string(),
+        ]
+        .join(",")
     }
 
-    fn write(&mut self, output: &mut Output, sessions: &[Session]) -> io::Result<()> {
-        if self.format == Format::Table {
-            output.raw(&self.table.page(sessions))?;
-        } else {
-            for (index, session) in sessions.iter().enumerate() {
-                match self.format {
-                    Format::Json if self.written + index == 0 => {
-                        output.raw(&format!("\n{}", json(session)?))?
-                    }
-                    Format::Json => output.raw(&format!(",\n{}", json(session)?))?,
-                    Format::Jsonl => output.json(session)?,
-                    Format::Csv => output.line(&csv_row(session))?,
-                    Format::Table | Format::Uuid => output.line(&session.id.to_string())?,
-                }
-            }
-        }
-        self.written += sessions.len();
-        output.flush()
-    }
-
-    fn end(&self, output: &mut Output, end: &End) -> io::Result<()> {
-        if self.format != Format::Json {
-            return Ok(());
-        }
-        // What was closed while the pages came is not missing: without a cut, all there is was written.
-        let total = if end.is_cut {
-            end.total
-        } else {
-            self.written as u64
-        };
-        output.line(&format!(
-            "],\"total\":{total},\"truncated\":{},\"as_of\":{}}}",
-            end.is_cut, end.as_of
-        ))
-    }
-}
-
-/// Exact in a pipe, relative on a terminal.
-pub(super) fn times(output: &Output) -> Times {
-    if output.terminal_width.is_some() {
-        Times::Relative
-    } else {
-        Times::Exact
+    fn session_id(&self) -> SessionId {
+        self.id
     }
 }

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::exit::{Exit, Failure, advice};
+use super::method::absolute;
 use super::target::read_token;
 use crate::server::AdminListener;
 use crate::token::{Token, TokenHash};
@@ -133,6 +134,34 @@ pub(super) async fn bind_admin(
             ))
         }
     }
+}
+
+/// Refuses one file for two tokens: an application is no operator.
+pub(super) fn check_app_token(app: Option<&Path>, admin: Option<&Path>) -> Result<()> {
+    let itself = |path: &Path| path.canonicalize().unwrap_or_else(|_| absolute(path));
+    match (app, admin) {
+        (Some(app), Some(admin)) if itself(app) == itself(admin) => Err(same_token(app).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The application's token, which is another than the operator's.
+pub(super) fn app_token(path: Option<&Path>, admin: &AdminListener) -> Result<Option<TokenHash>> {
+    let Some(path) = path else { return Ok(None) };
+    let token = ensure_token(path)?;
+    match admin {
+        AdminListener::Tcp(_, admin) if admin.matches(&token) => Err(same_token(path).into()),
+        AdminListener::Tcp(..) | AdminListener::Unix(_) => Ok(Some(token)),
+    }
+}
+
+fn same_token(path: &Path) -> Failure {
+    let text = format!(
+        "{} holds the admin token; the application needs a token of its own, which ends no sessions",
+        path.display()
+    );
+    Failure::new(Exit::Config, text)
+        .advise("--app-token-file with a file that is not there yet: serve makes it")
 }
 
 /// The token of the file, minted if there is no file.

@@ -6,12 +6,17 @@ mod demo;
 mod end;
 mod exit;
 mod generate;
+mod history;
 mod list;
 mod listen;
+mod locks;
+mod method;
 mod open;
 mod options;
 mod output;
 mod ping;
+mod rows;
+mod runs;
 mod serve;
 mod show;
 mod signals;
@@ -22,7 +27,7 @@ mod text;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +42,7 @@ use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;
 use crate::clock::Clock;
+use crate::registry::ON_CLOSE_VARIABLE;
 use crate::token::looks_like_secret;
 
 /// What the command line is given by the process that it runs in, or by a test.
@@ -53,6 +59,8 @@ pub struct Host {
     pub stderr: Stream,
     /// Columns of the terminal that stdout is; `None` when it is none.
     pub terminal_width: Option<usize>,
+    /// Whether stderr is a terminal.
+    pub stderr_is_terminal: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -62,16 +70,17 @@ pub struct Host {
 pub struct Environment(HashMap<OsString, OsString>);
 
 impl Environment {
+    fn variable(&self, name: &str) -> Option<&OsString> {
+        self.0.get(OsStr::new(name))
+    }
+
     fn text(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(&OsString::from(name))
-            .and_then(|value| value.to_str())
+        self.variable(name).and_then(|value| value.to_str())
     }
 
     /// A variable that names a path; an empty one names none.
     fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0
-            .get(&OsString::from(name))
+        self.variable(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     }
@@ -146,12 +155,19 @@ struct Printing {
 enum Command {
     /// List the sessions that are not closed
     List(list::Arguments),
-    /// Show one session
+    /// Show one session, with its processes and what they hold
+    #[command(before_long_help = show::EXAMPLES)]
     Show(show::Arguments),
     /// Count the sessions that are not closed
     Count(count::Arguments),
+    /// List the sessions that are closed, the last one first
+    #[command(before_long_help = history::EXAMPLES)]
+    History(history::Arguments),
+    /// List the record locks: who holds what, since when, and how many wait for it
+    #[command(before_long_help = locks::EXAMPLES)]
+    Locks(locks::Arguments),
     /// Close sessions by UUID
-    #[command(visible_alias = "close")]
+    #[command(visible_alias = "close", before_long_help = end::EXAMPLES)]
     CloseSession(end::CloseArguments),
     /// End sessions at once, without what a closing would still do
     #[command(visible_alias = "drop")]
@@ -183,6 +199,7 @@ pub fn run(host: Host) -> u8 {
     output.format = cli.printing.output;
     output.quiet = cli.printing.quiet;
     output.verbosity = cli.printing.verbose;
+    output.stderr_is_terminal = host.stderr_is_terminal;
     let surroundings = Surroundings {
         environment: host.environment,
         stdin: host.stdin,
@@ -237,6 +254,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         stdin,
         clock,
     } = surroundings;
+    let is_in_method = environment.variable(ON_CLOSE_VARIABLE).is_some();
     let asker = Asker {
         connection: cli.connection,
         environment,
@@ -251,7 +269,14 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
         Command::Count(arguments) => asker.ask(count::Count(arguments)),
         Command::OpenSession(arguments) => asker.ask(open::Open::new(arguments)),
-        Command::CloseSession(arguments) => asker.ask(end::EndSessions::closing(arguments, stdin)),
+        Command::History(arguments) => match arguments.asked()? {
+            history::Asked::List(list) => asker.ask(list),
+            history::Asked::Show(show) => asker.ask(show),
+        },
+        Command::Locks(arguments) => asker.ask(locks::Locks::new(arguments)),
+        Command::CloseSession(arguments) => {
+            asker.ask(end::EndSessions::closing(arguments, stdin, is_in_method))
+        }
         Command::DropSession(arguments) => asker.ask(end::EndSessions::dropping(arguments, stdin)),
         Command::Options(arguments) => match arguments.asked()? {
             options::Asked::Look(look) => asker.ask(look),
@@ -279,7 +304,7 @@ impl Asker<'_> {
             .enable_all()
             .build()
             .context("cannot start")?;
-        runtime.block_on(target.perform(operation, self.output, self.clock))
+        runtime.block_on(target.perform(operation, self.output, &self.environment, self.clock))
     }
 
     fn serve(self, arguments: serve::Arguments) -> Result<Exit> {
@@ -317,6 +342,9 @@ fn refuse_target(connection: &Connection, command: &str) -> Result<()> {
     Ok(())
 }
 
+/// Flags with a value that a server knows nothing of.
+const LOCAL_FLAGS: [&str; 2] = ["--local", "--on-close"];
+
 /// A server has the directory: says how to ask it for the same.
 fn with_online_command(error: anyhow::Error, args: &[OsString]) -> anyhow::Error {
     let Some(admin) = server_in_the_way(&error) else {
@@ -326,10 +354,11 @@ fn with_online_command(error: anyhow::Error, args: &[OsString]) -> anyhow::Error
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
         let arg = arg.to_string_lossy();
-        match arg.strip_prefix("--local") {
+        let rest = LOCAL_FLAGS.iter().find_map(|flag| arg.strip_prefix(*flag));
+        match rest {
             Some("") => drop(args.next()),
-            Some(_) => {}
-            None => command += &format!(" {}", quoted(&arg)),
+            Some(rest) if rest.starts_with('=') => {}
+            Some(_) | None => command += &format!(" {}", quoted(&arg)),
         }
     }
     Failure::new(exit_of(&error), error.to_string())

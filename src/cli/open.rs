@@ -4,16 +4,19 @@ use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tempfile::NamedTempFile;
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
-use super::table::{CSV_HEADER, csv_row};
+use super::rows::Row as _;
 use super::target::{Access, Context, Operation};
 use crate::admin::{Admin, OpenRequest, Opened};
+use crate::session::{Kind, Session};
 use crate::wire::SessionBody;
 
 #[derive(Debug, Args)]
@@ -27,6 +30,12 @@ pub(super) struct Arguments {
     /// What the client says it is
     #[arg(long, value_name = "TEXT")]
     user_agent: Option<String>,
+    /// What kind of client it serves: web (one process) or mobile (any number of them)
+    #[arg(long, value_name = "KIND", default_value = "web", value_parser = kind())]
+    kind: Kind,
+    /// Time without a request after which a mobile session ends: at least 60m, which is the default
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    idle_timeout: Option<Duration>,
     /// Write the session's cookie into this file, in the form that curl reads
     #[arg(long, value_name = "FILE")]
     cookie_jar: Option<PathBuf>,
@@ -38,6 +47,11 @@ pub(super) struct Arguments {
         requires = "cookie_jar"
     )]
     cookie_host: String,
+}
+
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new([Kind::Web, Kind::Mobile].map(Kind::as_str))
+        .try_map(|word| Kind::from_word(&word).ok_or("there is no such kind"))
 }
 
 pub(super) struct Open {
@@ -52,14 +66,20 @@ impl Open {
             user,
             ip,
             user_agent,
+            kind,
+            idle_timeout,
             cookie_jar,
             cookie_host,
         } = arguments;
+        let milliseconds =
+            |timeout: Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
             request: OpenRequest {
                 user,
                 ip,
                 user_agent,
+                kind,
+                idle_timeout: idle_timeout.map(milliseconds),
             },
             cookie_jar,
             cookie_host,
@@ -100,8 +120,8 @@ impl Operation for Open {
             Format::Table | Format::Uuid => output.line(&session.id.to_string())?,
             Format::Json | Format::Jsonl => output.json(&SessionBody::from(session))?,
             Format::Csv => {
-                output.line(CSV_HEADER)?;
-                output.line(&csv_row(&session))?;
+                output.line(Session::CSV_HEADER)?;
+                output.line(&session.csv())?;
             }
         }
         Ok(Exit::Done)

@@ -98,7 +98,11 @@ fn names() -> PossibleValuesParser {
 fn spec(name: &str) -> Result<&'static OptionSpec> {
     OptionSpec::named(name).ok_or_else(|| {
         let text = format!("{name} comes from the configuration file and the flags of serve only");
-        let flag = name.replace('_', "-");
+        let flag = match name {
+            // One of them at a time.
+            "on_close_arguments" => "on-close-argument".into(),
+            name => name.replace('_', "-"),
+        };
         let advice =
             format!("change the file or the flag, then restart: sessionctl serve --{flag} VALUE");
         Failure::new(Exit::Usage, text).advise(advice).into()

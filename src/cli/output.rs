@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::exit::{advice, is_closed_stdout};
-use super::text::{json, visible};
+use super::text::{json, shorten, visible, width};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,9 @@ pub enum Format {
     Uuid,
 }
 
+/// Columns of a terminal that nobody knows the width of.
+const USUAL_WIDTH: usize = 80;
+
 /// A stream of the process.
 pub type Stream = Box<dyn Write + Send>;
 
@@ -40,6 +43,10 @@ pub struct Output {
     pub verbosity: u8,
     /// Columns of the terminal that stdout is; `None` when it is none.
     pub terminal_width: Option<usize>,
+    /// Whether stderr is a terminal: only there a line can be written over.
+    pub stderr_is_terminal: bool,
+    /// Columns of the line on stderr that is still to be written over.
+    progress_width: usize,
 }
 
 impl Output {
@@ -52,6 +59,8 @@ impl Output {
             quiet: false,
             verbosity: 0,
             terminal_width,
+            stderr_is_terminal: false,
+            progress_width: 0,
         }
     }
 
@@ -90,7 +99,40 @@ impl Output {
 
     /// Tells something besides the result. A closed stderr stops nothing.
     pub fn tell(&mut self, text: &str) {
+        self.clear_progress();
         let _ = writeln!(self.stderr, "{text}");
+    }
+
+    /// Whether somebody looks on who wants to know how far things are.
+    pub fn shows_progress(&self) -> bool {
+        self.stderr_is_terminal && !self.quiet
+    }
+
+    /// Shows how far things are, in place of what it showed before; nothing unless somebody looks on.
+    pub fn progress(&mut self, text: &str) {
+        if !self.shows_progress() {
+            return;
+        }
+        let text = visible(text);
+        // A line that reaches the edge is two lines, and then it cannot be written over.
+        let shown = shorten(
+            &text,
+            self.terminal_width.unwrap_or(USUAL_WIDTH).saturating_sub(1),
+        );
+        let blanks = " ".repeat(self.progress_width.saturating_sub(width(&shown)));
+        let _ = write!(self.stderr, "\r{shown}{blanks}");
+        let _ = self.stderr.flush();
+        self.progress_width = width(&shown);
+    }
+
+    /// Takes away what was shown of how far things are.
+    pub fn clear_progress(&mut self) {
+        if self.progress_width > 0 {
+            let blanks = " ".repeat(self.progress_width);
+            let _ = write!(self.stderr, "\r{blanks}\r");
+            let _ = self.stderr.flush();
+            self.progress_width = 0;
+        }
     }
 
     /// Tells something that only `-v` asks for.

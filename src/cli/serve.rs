@@ -1,6 +1,7 @@
 //! `sessionctl serve`: binds, says where, and runs until it is told to stop.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,24 +11,28 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
-use super::Environment;
 use super::config::{Flags, Plan};
 use super::exit::{Exit, Failure, exit_of};
-use super::listen::{SocketFile, bind, bind_admin, check_admin};
+use super::listen::{
+    AdminAddress, SocketFile, app_token, bind, bind_admin, check_admin, check_app_token,
+};
 use super::output::{Output, Stream};
 use super::signals::Signals;
 use super::table::details;
+use super::text::visible;
+use super::{Environment, method, quoted};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::on_close::Method;
 use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
-use crate::registry::Registry;
+use crate::registry::{OnClose, Registry};
 use crate::server::{self, Listeners};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
-const RESERVED_FILES: usize = 160;
+const RESERVED_FILES: usize = 640;
 
 /// Web connections at once, however few files may be open.
 const LEAST_WEB_CONNECTIONS: usize = 16;
@@ -51,7 +56,7 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit> {
     let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
-    check_admin(&plan.admin, plan.admin_token_file.as_deref()).map_err(as_config)?;
+    check(&plan).map_err(as_config)?;
     if arguments.check_config {
         describe(&plan, output)?;
         return Ok(Exit::Done);
@@ -76,6 +81,15 @@ pub(super) async fn run(
     };
     tracing::info!("stopped by {signal}; every session is kept");
     Ok(Exit::Done)
+}
+
+/// Refuses what would let in, or start, what it should not; nothing is touched.
+fn check(plan: &Plan) -> Result<()> {
+    let admin_token_file = plan.admin_token_file.as_deref();
+    check_admin(&plan.admin, admin_token_file)?;
+    check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
+    method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
+    Ok(())
 }
 
 /// Ends the process at the second signal, in the middle of whatever hangs. Not by returning: whoever lets go of the store
@@ -115,17 +129,20 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Result<Running> 
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
     let (admin, admin_url, socket) =
-        bind_admin(plan.admin, plan.admin_token_file.as_deref()).await?;
+        bind_admin(plan.admin.clone(), plan.admin_token_file.as_deref()).await?;
+    let app_token = app_token(plan.app_token_file.as_deref(), &admin)?;
+    let on_close = on_close(&plan, &admin_url);
     // Last: the store keeps the settings of a server that runs, not of one that could not start.
-    let store = SqliteStore::open(directory, plan.settings)?;
+    let store = SqliteStore::open_for_server(directory, plan.settings, &on_close.method)?;
     store.directory().announce(Some(admin_url.clone()))?;
     let settings = store.settings()?;
     tell_what_run_time_wins(&settings);
     let web_url = format!("http://{}", web.local_addr()?);
-    let registry = Registry::new(store, clock);
+    let registry = Registry::with_on_close(store, clock, on_close);
     let listeners = Listeners {
         web,
         admin,
+        app_token,
         web_connections: MOST_WEB_CONNECTIONS,
         trusted_proxies,
     };
@@ -136,6 +153,28 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Result<Running> 
         admin: admin_url,
         socket,
     })
+}
+
+/// The on-close method, and how the commands that it calls find this server.
+fn on_close(plan: &Plan, admin_url: &str) -> OnClose {
+    let mut environment = plan.passed_on.clone();
+    let server = match &plan.admin {
+        AdminAddress::Unix(path) => {
+            let mut server = OsString::from("unix:");
+            server.push(method::absolute(path));
+            server
+        }
+        AdminAddress::Tcp(_) => admin_url.into(),
+    };
+    environment.push(("SESSIONCTL_SERVER".into(), server));
+    if let (AdminAddress::Tcp(_), Some(file)) = (&plan.admin, &plan.admin_token_file) {
+        let file = method::absolute(file).into();
+        environment.push(("SESSIONCTL_TOKEN_FILE".into(), file));
+    }
+    OnClose {
+        method: plan.method.clone(),
+        environment,
+    }
 }
 
 /// Whoever changes the file or a flag is to know why nothing comes of it.
@@ -161,25 +200,29 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
         path.as_ref()
             .map_or_else(|| "-".into(), |path| path.display().to_string())
     };
-    let proxies: Vec<String> = plan
-        .trusted_proxies
+    let all = |words: Vec<String>, separator: &str| match &words[..] {
+        [] => "-".into(),
+        words => visible(&words.join(separator)).into_owned(),
+    };
+    let proxies = plan.trusted_proxies.iter().map(ToString::to_string);
+    let (on_close, arguments): (String, &[String]) = match &plan.method {
+        Method::None => ("-".into(), &[]),
+        Method::Save => ("save".into(), &[]),
+        Method::Program { path, arguments } => (path.display().to_string(), arguments),
+    };
+    let arguments = arguments
         .iter()
-        .map(ToString::to_string)
-        .collect();
+        .map(|argument| quoted(argument).into_owned());
     let mut pairs = vec![
         ("config", optional(&plan.file)),
         ("data", plan.data.display().to_string()),
         ("web", plan.web.to_string()),
         ("admin", plan.admin.to_string()),
         ("admin_token_file", optional(&plan.admin_token_file)),
-        (
-            "trusted_proxies",
-            if proxies.is_empty() {
-                "-".into()
-            } else {
-                proxies.join(",")
-            },
-        ),
+        ("trusted_proxies", all(proxies.collect(), ",")),
+        ("app_token_file", optional(&plan.app_token_file)),
+        ("on_close", on_close),
+        ("on_close_arguments", all(arguments.collect(), " ")),
     ];
     let states = plan.settings.states();
     let set = OPTIONS

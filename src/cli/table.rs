@@ -1,89 +1,52 @@
-//! Sessions as rows: a table for people, page after page with steady columns, and CSV.
-
-use std::time::Duration;
+//! Rows as text for people: tables that come page after page with steady columns, and names with their values.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::text::{csv_cell, duration, shorten, visible, width};
+use super::output::Output;
+use super::text::{duration, shorten, width};
 use crate::clock::Timestamp;
-use crate::session::Session;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
-
-/// A column of the list.
-struct Column {
-    name: &'static str,
-    /// What it shows of a session.
-    cell: fn(&Session, Times) -> String,
-}
 
 /// How instants are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Times {
     /// As they are.
     Exact,
-    /// From when the session was looked at: `in 7h59m`.
+    /// As seen from another: `in 7h59m`.
     Relative,
 }
 
-/// The columns, UUID first.
-const COLUMNS: [Column; 8] = [
-    Column {
-        name: "UUID",
-        cell: |session, _| session.id.to_string(),
-    },
-    Column {
-        name: "USER",
-        cell: |session, _| optional(session.user.as_deref()),
-    },
-    Column {
-        name: "KIND",
-        cell: |session, _| session.kind.to_string(),
-    },
-    Column {
-        name: "STATE",
-        cell: |session, _| session.state.to_string(),
-    },
-    Column {
-        name: "IDLE",
-        cell: |session, _| duration(Duration::from_millis(session.idle_ms)),
-    },
-    Column {
-        name: "EXPIRES",
-        cell: |session, times| expires(session, times),
-    },
-    Column {
-        name: "IP",
-        cell: |session, _| optional(session.ip.map(|ip| ip.to_string()).as_deref()),
-    },
-    Column {
-        name: "AGENT",
-        cell: |session, _| optional(session.user_agent.as_deref()),
-    },
-];
+impl Times {
+    /// Exact in a pipe, relative on a terminal.
+    pub(super) fn on(output: &Output) -> Self {
+        if output.terminal_width.is_some() {
+            Self::Relative
+        } else {
+            Self::Exact
+        }
+    }
 
-fn optional(text: Option<&str>) -> String {
-    text.map_or_else(|| "-".into(), |text| visible(text).into_owned())
-}
+    /// An instant where there is little room.
+    pub(super) fn short(self, instant: Timestamp, from: Timestamp) -> String {
+        match self {
+            Self::Exact => instant.to_string(),
+            Self::Relative => relative(instant, from),
+        }
+    }
 
-fn expires(session: &Session, times: Times) -> String {
-    match (session.expires_at, times) {
-        (None | Some(Timestamp::EPOCH), _) => "-".into(),
-        (Some(at), Times::Exact) => at.to_string(),
-        (Some(at), Times::Relative) => relative(at, looked_at(session)),
+    /// An instant where there is room for both.
+    pub(super) fn long(self, instant: Timestamp, from: Timestamp) -> String {
+        match self {
+            Self::Exact => instant.to_string(),
+            Self::Relative => format!("{instant} ({})", relative(instant, from)),
+        }
     }
 }
 
-/// When whoever holds the session looked at it: by its clock, which need not be ours.
-pub(super) fn looked_at(session: &Session) -> Timestamp {
-    session
-        .last_request_at
-        .plus(Duration::from_millis(session.idle_ms))
-}
-
 /// An instant as seen from another: `in 7h59m`, `5m00s ago`.
-pub(super) fn relative(instant: Timestamp, from: Timestamp) -> String {
+fn relative(instant: Timestamp, from: Timestamp) -> String {
     if instant > from {
         format!("in {}", duration(instant.since(from)))
     } else {
@@ -91,82 +54,100 @@ pub(super) fn relative(instant: Timestamp, from: Timestamp) -> String {
     }
 }
 
-/// Writes sessions page after page; the columns of the first page stay.
-pub(super) struct SessionTable {
-    times: Times,
-    terminal_width: Option<usize>,
-    widths: Option<[usize; COLUMNS.len()]>,
+/// How a table looks.
+pub(super) struct Layout {
+    /// Its columns.
+    pub(super) names: &'static [&'static str],
+    /// What gives way on a narrow terminal, in this order: a column, by its name, down to so many columns of the terminal.
+    pub(super) give_way: &'static [(&'static str, usize)],
 }
 
-impl SessionTable {
+/// A table that is written page after page; the widths of the first page stay.
+pub(super) struct PagedTable {
+    layout: &'static Layout,
+    terminal_width: Option<usize>,
+    widths: Option<Vec<usize>>,
+}
+
+impl PagedTable {
     /// A table for a terminal of this width, or for a pipe, where nothing is cut.
-    pub(super) fn new(times: Times, terminal_width: Option<usize>) -> Self {
+    pub(super) fn new(layout: &'static Layout, terminal_width: Option<usize>) -> Self {
         Self {
-            times,
+            layout,
             terminal_width,
             widths: None,
         }
     }
 
     /// The next page as text; the first one has the header.
-    pub(super) fn page(&mut self, sessions: &[Session]) -> String {
-        let mut rows: Vec<[String; COLUMNS.len()]> = Vec::with_capacity(sessions.len() + 1);
+    pub(super) fn page(&mut self, cells: impl Iterator<Item = Vec<String>>) -> String {
+        let mut rows: Vec<Vec<String>> = Vec::with_capacity(cells.size_hint().0 + 1);
         if self.widths.is_none() {
-            rows.push(COLUMNS.map(|column| column.name.into()));
+            rows.push(
+                self.layout
+                    .names
+                    .iter()
+                    .map(|name| (*name).into())
+                    .collect(),
+            );
         }
-        rows.extend(
-            sessions
-                .iter()
-                .map(|session| COLUMNS.map(|column| (column.cell)(session, self.times))),
-        );
-        let widths = *self
+        rows.extend(cells);
+        let (layout, terminal_width) = (self.layout, self.terminal_width);
+        let widths = self
             .widths
-            .get_or_insert_with(|| fit(&rows, self.terminal_width));
-        let is_terminal = self.terminal_width.is_some();
+            .get_or_insert_with(|| fit(layout, &rows, terminal_width));
+        let gives_way = |name: &str| {
+            let is_named = layout.give_way.iter().any(|(giving, _)| *giving == name);
+            terminal_width.is_some() && is_named
+        };
         let text = aligned(rows.iter().map(|row| {
             row.iter()
-                .zip(&COLUMNS)
-                .zip(widths)
-                .map(move |((cell, column), width)| {
-                    let gives_way = GIVE_WAY.iter().any(|(name, _)| *name == column.name);
-                    if is_terminal && gives_way {
-                        padded(&shorten(cell, width), width)
+                .zip(layout.names)
+                .zip(widths.iter())
+                .map(|((cell, name), width)| {
+                    if gives_way(name) {
+                        padded(&shorten(cell, *width), *width)
                     } else {
-                        padded(cell, width)
+                        padded(cell, *width)
                     }
                 })
+                .collect()
         }));
-        // The UUID comes first and stays whole.
-        match self.terminal_width {
+        // What comes first stays whole.
+        match terminal_width {
             Some(width) => cut(&text, width),
             None => text,
         }
     }
 }
 
-/// What gives way on a narrow terminal, in this order: a column, by its name, down to so many columns.
-const GIVE_WAY: [(&str, usize); 4] = [("AGENT", 24), ("USER", 16), ("AGENT", 5), ("USER", 8)];
-
 /// The widths that the cells want, taken back where the terminal has not that much.
-fn fit(rows: &[[String; COLUMNS.len()]], terminal_width: Option<usize>) -> [usize; COLUMNS.len()] {
-    let mut widths = [0; COLUMNS.len()];
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = width(cell).max(*widest);
-        }
-    }
+fn fit(layout: &Layout, rows: &[Vec<String>], terminal_width: Option<usize>) -> Vec<usize> {
+    let mut widths = widest(rows);
     let Some(terminal_width) = terminal_width else {
         return widths;
     };
-    for (name, least) in GIVE_WAY {
-        let total = widths.iter().sum::<usize>() + GAP * (COLUMNS.len() - 1);
+    let gaps = GAP * widths.len().saturating_sub(1);
+    for (name, least) in layout.give_way {
+        let total = widths.iter().sum::<usize>() + gaps;
         let excess = total.saturating_sub(terminal_width);
         for (width, _) in widths
             .iter_mut()
-            .zip(&COLUMNS)
-            .filter(|(_, column)| column.name == name)
+            .zip(layout.names)
+            .filter(|(_, column)| *column == name)
         {
-            *width = width.saturating_sub(excess).max(least.min(*width));
+            *width = width.saturating_sub(excess).max((*least).min(*width));
+        }
+    }
+    widths
+}
+
+/// The width of the widest cell of each column.
+fn widest(rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width(cell).max(*widest);
         }
     }
     widths
@@ -174,20 +155,12 @@ fn fit(rows: &[[String; COLUMNS.len()]], terminal_width: Option<usize>) -> [usiz
 
 /// Rows of any number of columns, header first; cut at a terminal's edge.
 pub(super) fn columns(rows: Vec<Vec<String>>, terminal_width: Option<usize>) -> String {
-    let count = rows.first().map_or(0, Vec::len);
-    let widest = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| width(cell))
-            .max()
-    };
-    let widths: Vec<usize> = (0..count)
-        .map(|column| widest(column).unwrap_or_default())
-        .collect();
+    let widths = widest(&rows);
     let text = aligned(rows.iter().map(|row| {
         row.iter()
             .zip(&widths)
             .map(|(cell, width)| padded(cell, *width))
+            .collect()
     }));
     match terminal_width {
         Some(width) => cut(&text, width),
@@ -212,8 +185,18 @@ pub(super) fn details(pairs: &[(&str, String)]) -> String {
     aligned(
         pairs
             .iter()
-            .map(|(name, value)| [padded(name, widest), value.clone()]),
+            .map(|(name, value)| vec![padded(name, widest), value.clone()]),
     )
+}
+
+/// Pairs for values that share a name: it stands on the first line.
+pub(super) fn listed(
+    name: &'static str,
+    values: impl Iterator<Item = String>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    values
+        .enumerate()
+        .map(move |(index, value)| (if index == 0 { name } else { "" }, value))
 }
 
 fn padded(cell: &str, columns: usize) -> String {
@@ -221,12 +204,12 @@ fn padded(cell: &str, columns: usize) -> String {
 }
 
 /// Lays rows out without lines, without blanks at the end.
-fn aligned<R: IntoIterator<Item = String>>(rows: impl Iterator<Item = R>) -> String {
+fn aligned(rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
-    table.add_rows(rows.map(|row| row.into_iter().collect::<Vec<String>>()));
+    table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, u16::try_from(GAP).unwrap_or(1)));
     }
@@ -235,27 +218,36 @@ fn aligned<R: IntoIterator<Item = String>>(rows: impl Iterator<Item = R>) -> Str
         .fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-/// The header of a CSV list: the names that JSON has.
-pub(super) const CSV_HEADER: &str = "id,user,kind,mode,state,ip,user_agent,created_at,login_at,last_request_at,expires_at,idle_ms,seq";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A session as a line of CSV.
-pub(super) fn csv_row(session: &Session) -> String {
-    let text = |text: Option<&str>| text.map(csv_cell).unwrap_or_default();
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    [
-        session.id.to_string(),
-        text(session.user.as_deref()),
-        session.kind.to_string(),
-        session.mode.to_string(),
-        session.state.to_string(),
-        text(session.ip.map(|ip| ip.to_string()).as_deref()),
-        text(session.user_agent.as_deref()),
-        time(Some(session.created_at)),
-        time(session.login_at),
-        time(Some(session.last_request_at)),
-        time(session.expires_at),
-        session.idle_ms.to_string(),
-        session.seq.to_string(),
-    ]
-    .join(",")
+    const LAYOUT: Layout = Layout {
+        names: &["RECORD", "UUID", "LAST"],
+        give_way: &[("RECORD", 6)],
+    };
+
+    #[test]
+    fn what_may_give_way_does_and_what_follows_it_stays() {
+        let row = || vec!["Invoices/4711".to_owned(), "5f0c6a52".into(), "1".into()];
+        let page = |width| {
+            PagedTable::new(&LAYOUT, width)
+                .page([row()].into_iter())
+                .lines()
+                .nth(1)
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(page(None), "Invoices/4711  5f0c6a52  1");
+        assert_eq!(page(Some(80)), "Invoices/4711  5f0c6a52  1");
+        assert_eq!(page(Some(25)), "Invoices…  5f0c6a52  1");
+        assert_eq!(page(Some(10)), "Invoi…  5…");
+    }
+
+    #[test]
+    fn values_of_one_name_are_listed_below_it() {
+        let values = ["a", "b"].map(str::to_owned).into_iter();
+        let pairs: Vec<_> = listed("name", values).collect();
+        assert_eq!(details(&pairs), "name  a\n      b\n");
+    }
 }

@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result};
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::{Connection, Environment};
+use super::{Connection, Environment, method};
 use crate::admin::{Actor, Admin};
 use crate::client::{Address, Client};
-use crate::clock::Clock;
-use crate::registry::Registry;
+use crate::clock::{Clock, Timestamp};
+use crate::on_close::Method;
+use crate::registry::{OnClose, Registry};
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 use crate::token::Token;
@@ -36,6 +37,11 @@ pub(super) trait Operation {
     /// Checks the arguments, before anything is read or sent.
     fn check(&mut self) -> Result<()>;
 
+    /// Which on-close method is called for what it closes in a directory.
+    fn calls(&self) -> Calls<'_> {
+        Calls::Served
+    }
+
     async fn run<A: Admin>(self, admin: &A, output: &mut Output, context: &Context)
     -> Result<Exit>;
 }
@@ -51,6 +57,17 @@ pub(super) enum Access {
     ServerOnly,
 }
 
+/// Which on-close method a command calls in a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Calls<'a> {
+    /// The one that the last server called.
+    Served,
+    /// This one; a server calls its own.
+    Chosen(&'a Method),
+    /// None: it closes nothing.
+    Nothing,
+}
+
 /// What a command may want to know besides its arguments.
 pub(super) struct Context {
     pub(super) actor: Actor,
@@ -58,6 +75,8 @@ pub(super) struct Context {
     pub(super) name: String,
     /// The flag that names the target in a further command.
     pub(super) flag: &'static str,
+    /// When the command began.
+    pub(super) now: Timestamp,
 }
 
 /// What a command acts on.
@@ -110,14 +129,24 @@ impl Target {
         &self,
         operation: O,
         output: &mut Output,
+        environment: &Environment,
         clock: Arc<dyn Clock>,
     ) -> Result<Exit> {
         let actor = Actor::user(rustix::process::geteuid().as_raw());
+        let context = |name: String, flag: &'static str| Context {
+            actor,
+            name,
+            flag,
+            now: clock.now(),
+        };
         match self {
             Self::Server {
                 address,
                 token_file,
             } => {
+                if let Calls::Chosen(_) = operation.calls() {
+                    return Err(chosen_for_a_server().into());
+                }
                 // A socket needs no token, so a stale token file does no harm there.
                 let token_file = token_file
                     .as_deref()
@@ -125,35 +154,71 @@ impl Target {
                 let token = token_file.map(read_token).transpose()?;
                 let client = Client::new(address, token.as_ref())?;
                 output.tell_details(&format!("server: {address}"));
-                let context = Context {
-                    actor,
-                    name: address.to_string(),
-                    flag: "--server",
-                };
+                let context = context(address.to_string(), "--server");
                 operation.run(&client, output, &context).await
             }
             Self::Directory(directory) => {
-                let context = Context {
-                    actor,
-                    name: directory.display().to_string(),
-                    flag: "--local",
-                };
                 output.tell_details(&format!("directory: {}", directory.display()));
+                let context = context(directory.display().to_string(), "--local");
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
-                let registry = Registry::new(store, clock);
                 match O::ACCESS {
                     Access::Change | Access::Create => {
+                        let on_close = on_close(operation.calls(), &store, directory, environment)?;
+                        let registry = Registry::with_on_close(store, clock, on_close);
                         registry
                             .work_while(operation.run(&registry, output, &context))
                             .await
                     }
                     Access::Look | Access::ServerOnly => {
+                        let registry = Registry::new(store, clock);
                         operation.run(&registry, output, &context).await
                     }
                 }
             }
         }
     }
+}
+
+fn chosen_for_a_server() -> Failure {
+    let text =
+        "--on-close is for a directory without a server; a server calls its own on-close method";
+    Failure::new(Exit::Usage, text).advise("leave it away, or name a directory with --local DIR")
+}
+
+/// What is called for sessions that a command closes in a directory. Refused before anything is closed: a program that
+/// somebody else can choose (S39, S46). One that cannot be started is for the outcome to tell (C09).
+fn on_close(
+    calls: Calls<'_>,
+    store: &SqliteStore,
+    directory: &Path,
+    environment: &Environment,
+) -> Result<OnClose> {
+    let method = match calls {
+        Calls::Nothing => return Ok(OnClose::default()),
+        Calls::Chosen(method) => {
+            method::check(method).map_err(|unfit| unfit.failure(Exit::Refused, None))?;
+            method.clone()
+        }
+        Calls::Served => {
+            let method = store.served_method().clone();
+            if let Err(unfit) = method::check(&method)
+                && unfit.is_loose
+            {
+                let or_else = "close-session with --on-close none, save or another program";
+                return Err(unfit.failure(Exit::Refused, Some(or_else)).into());
+            }
+            method
+        }
+    };
+    let mut environment = method::environment(environment);
+    environment.push((
+        "SESSIONCTL_LOCAL".into(),
+        method::absolute(directory).into(),
+    ));
+    Ok(OnClose {
+        method,
+        environment,
+    })
 }
 
 fn no_server() -> Failure {

@@ -72,6 +72,21 @@ pub(super) fn csv_cell(text: &str) -> String {
     }
 }
 
+/// A text that may be missing, for people.
+pub(super) fn or_dash(text: Option<&str>) -> String {
+    text.map_or_else(|| "-".into(), |text| visible(text).into_owned())
+}
+
+/// A cell of a CSV file that may be empty.
+pub(super) fn or_empty(text: Option<&str>) -> String {
+    text.map(csv_cell).unwrap_or_default()
+}
+
+/// A number of things, in words.
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A duration in its two greatest units: `7h59m`, `12s`.
 pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -326,7 +326,7 @@ mod tests {
     /// Every value is read back as it is shown.
     #[test]
     fn every_option_takes_what_is_in_range() {
-        let good: [(&str, &[&str]); 16] = [
+        let good: [(&str, &[&str]); 23] = [
             ("mode", &["legacy", "scalable", "none"]),
             ("keep_session", &["on", "off"]),
             ("max_sessions", &["1", "1000000"]),
@@ -343,6 +343,13 @@ mod tests {
             ("eviction_min_idle", &["0s", "400d"]),
             ("eviction_order", &["safe", "oldest"]),
             ("open_rate", &["1", "1000000", "off"]),
+            ("context_limit", &["0", "1048576"]),
+            ("context_name_limit", &["1", "1024"]),
+            ("closing_grace_period", &["0s", "10m"]),
+            ("closing_time_limit", &["1s", "1h"]),
+            ("on_close_time_limit", &["100ms", "10m"]),
+            ("on_close_slots", &["1", "64"]),
+            ("history_retention", &["1h", "400d"]),
         ];
         assert!(
             good.iter()

@@ -1,68 +1,231 @@
-//! The closing worker: takes begun closings from the store, the same way after a restart as after a call, and ends them.
+//! The closing worker: takes closing work from the store, the same way after a restart as after a call, runs the on-close
+//! method for each process, and ends what is closing.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{LOOK_AGAIN, Registry};
-use crate::session::SessionId;
-use crate::store::{Change, Error, Store};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-/// How long a claimed closing is the claimer's own.
+use super::{LOOK_AGAIN, Registry};
+use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
+use crate::session::SessionId;
+use crate::store::{Change, Claim, Error, Store, Work};
+
+/// How long claimed work is the claimer's own, besides the time that a method may take.
 const LEASE: Duration = Duration::from_secs(90);
 
 /// Closings that are taken at once.
 const BATCH: usize = 512;
 
+/// Time that methods under way get to end when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Closing work under way.
+type Tasks = JoinSet<Result<(), Error>>;
+
 impl<S: Store> Registry<S> {
-    pub(super) async fn finish_closings(&self) -> Infallible {
+    /// Does closing work until `stop` is ready; then begins no more, and lets methods under way end for a while. Those
+    /// that do not are killed, and run again at the next start.
+    pub(super) async fn finish_closings_until(&self, stop: impl Future<Output = ()>) {
+        let mut tasks = JoinSet::new();
+        tokio::select! {
+            never = self.finish_closings(&mut tasks) => match never {},
+            () = stop => {}
+        }
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("some on-close methods did not end before the stop; they run again");
+        }
+    }
+
+    pub(super) async fn finish_closings(&self, tasks: &mut Tasks) -> Infallible {
         loop {
-            match self.finish_begun().await {
-                Ok(0) => drop(tokio::time::timeout(LOOK_AGAIN, self.inner.begun.notified()).await),
-                Ok(_) => {}
+            match self.claim(tasks.len()).await {
+                Ok(work) => self.begin_work(work, tasks),
                 Err(error) => {
                     tracing::error!(%error, "closings cannot be finished");
                     tokio::time::sleep(LEASE).await;
                 }
             }
+            let ended = tokio::select! {
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => ended,
+                () = self.inner.begun.notified() => continue,
+                () = tokio::time::sleep(LOOK_AGAIN) => continue,
+            };
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a closing could not be finished"),
+                // A task that died leaves its work to the end of its lease.
+                Err(error) => tracing::error!(%error, "closing work was cut off"),
+            }
         }
     }
 
-    /// Ends the closings that are begun and that nobody works on; answers how many.
+    /// Does the closing work that nobody has, with everything that follows from it; answers how much it was.
     ///
     /// # Errors
     /// When the store does not answer; what was begun stays begun.
     pub async fn finish_begun(&self) -> Result<usize, Error> {
-        let now = self.now();
-        let claimed = self.inner.store.claim(now, now.plus(LEASE), BATCH).await?;
-        let count = claimed.len();
-        let mut tasks = tokio::task::JoinSet::new();
-        for id in claimed {
-            let registry = self.clone();
-            tasks.spawn(async move { registry.finish(id).await });
-        }
-        // All wait for the same commit; a task that died leaves its closing to the end of its lease.
-        let mut result = Ok(count);
-        while let Some(finished) = tasks.join_next().await {
-            if let Ok(Err(error)) = finished {
-                result = Err(error);
+        let mut tasks = JoinSet::new();
+        let mut count = 0;
+        loop {
+            let work = self.claim(0).await?;
+            if work.is_empty() {
+                return Ok(count);
             }
+            count += work.len();
+            self.begin_work(work, &mut tasks);
+            let mut result = Ok(());
+            while let Some(ended) = tasks.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    result = Err(error);
+                }
+            }
+            result?;
         }
-        result
     }
 
-    async fn finish(&self, id: SessionId) -> Result<(), Error> {
-        while let Err(error) = self
+    /// Takes as much work as there is room for beside what is under way.
+    async fn claim(&self, under_way: usize) -> Result<Vec<Work>, Error> {
+        let settings = self.inner.store.settings()?;
+        let options = settings.options();
+        let now = self.now();
+        let has_method = self.inner.on_close.has_method();
+        let claim = Claim {
+            until: now.plus(LEASE + options.on_close_time_limit),
+            max: BATCH.saturating_sub(under_way),
+            runs: options
+                .on_close_slots
+                .saturating_sub(self.inner.running.count()),
+            has_method,
+            // Without a method a closing has nothing to wait for, whoever began it.
+            only: self.own_closings().filter(|_| has_method),
+        };
+        self.inner.store.claim(claim, now).await
+    }
+
+    /// Begins work in tasks of their own, so that all wait for the same commit.
+    fn begin_work(&self, work: Vec<Work>, tasks: &mut Tasks) {
+        for work in work {
+            let registry = self.clone();
+            match work {
+                Work::Finish(id) => {
+                    tasks.spawn(async move { registry.settle(Change::FinishClose(id)).await });
+                }
+                Work::Process(key, None) => {
+                    let (run, saved) = (None, None);
+                    let end = Change::FinishProcess { key, run, saved };
+                    tasks.spawn(async move { registry.settle(end).await });
+                }
+                Work::Process(key, Some(invocation)) => {
+                    // It has its slot from here on.
+                    let run = Run::begin(&self.inner.running, key);
+                    tasks.spawn(async move { registry.run_method(&run, &invocation).await });
+                }
+            }
+        }
+    }
+
+    /// Runs the method for a process and ends that, whatever the method came to (C09).
+    async fn run_method(&self, running: &Run, invocation: &Invocation) -> Result<(), Error> {
+        let key = running.key;
+        let settings = self.inner.store.settings()?;
+        let limit = settings.options().on_close_time_limit;
+        let began = self.now();
+        let ran = self
             .inner
-            .store
-            .apply(Change::FinishClose(id), self.now())
-            .await
-        {
+            .on_close
+            .run(invocation, limit, running.cancelled())
+            .await;
+        let took = self.now().since(began);
+        let run = MethodRun {
+            process: key.process,
+            result: ran.result,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            late: invocation.late,
+            detail: ran.detail,
+        };
+        tell(key, &run);
+        let (run, saved) = (Some(run), ran.saved);
+        self.settle(Change::FinishProcess { key, run, saved }).await
+    }
+
+    async fn settle(&self, change: Change) -> Result<(), Error> {
+        while let Err(error) = self.inner.store.apply(change.clone(), self.now()).await {
             match error {
                 Error::Busy => tokio::time::sleep(LOOK_AGAIN).await,
                 error => return Err(error),
             }
         }
-        self.inner.finished.send_replace(());
         Ok(())
+    }
+}
+
+fn tell(key: RunKey, run: &MethodRun) {
+    let MethodRun {
+        result,
+        took_ms,
+        late,
+        detail,
+        ..
+    } = run;
+    let detail = detail.as_deref().unwrap_or_default();
+    match result {
+        MethodResult::Succeeded => {
+            tracing::debug!(%key, took_ms, late, "the on-close method has run");
+        }
+        _ => tracing::warn!(%key, %result, took_ms, late, detail, "the on-close method failed"),
+    }
+}
+
+/// The runs under way, so that a drop can end them.
+#[derive(Default)]
+pub(super) struct Running(Mutex<Vec<(RunKey, Arc<Notify>)>>);
+
+/// A run under way.
+struct Run {
+    running: Arc<Running>,
+    key: RunKey,
+    cancel: Arc<Notify>,
+}
+
+impl Running {
+    /// Ends the runs for a session that was dropped.
+    pub(super) fn cancel(&self, id: SessionId) {
+        for (_, cancel) in self.runs().iter().filter(|(key, _)| key.session == id) {
+            cancel.notify_one();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.runs().len()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Vec<(RunKey, Arc<Notify>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run {
+    fn begin(running: &Arc<Running>, key: RunKey) -> Self {
+        let cancel = Arc::new(Notify::new());
+        running.runs().push((key, Arc::clone(&cancel)));
+        Self {
+            running: Arc::clone(running),
+            key,
+            cancel,
+        }
+    }
+
+    async fn cancelled(&self) {
+        self.cancel.notified().await;
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.running.runs().retain(|(key, _)| *key != self.key);
     }
 }

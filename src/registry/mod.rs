@@ -1,36 +1,38 @@
 //! The sessions of one store, with the rules that need no atomicity: minting, waiting, finishing, sweeping. Does what
 //! `Admin` and `Sessions` ask; knows neither HTTP nor commands.
 
+mod admin;
+mod application;
 mod closing;
 mod counters;
+mod on_close;
 mod options;
 mod rate;
+mod sessions;
 mod sweep;
 
 use std::future::Future;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
+use self::admin::outcome;
+use self::closing::Running;
 use self::counters::{Counters, Refusal};
+pub use self::on_close::{ON_CLOSE_VARIABLE, OnClose};
 use self::rate::OpenRate;
-use crate::admin::{
-    Actor, Admin, EndRequest, Ending, ListQuery, OpenRequest, Opened, OptionsSet, Outcome, Page,
-    SetRequest, Stats,
-};
+use crate::admin::{Actor, EndRequest, Ending, OpenRequest, Opened, Outcome};
 use crate::clock::{Clock, Timeline, Timestamp};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
-use crate::options::{OptionState, Settings};
-use crate::session::{Cause, Kind, Session, SessionId};
-use crate::sessions::{Entered, Sessions, Visit};
+use crate::options::Settings;
+use crate::session::{Cause, Session, SessionId};
 use crate::store::{
-    Applied, Census, Change, End, Error as StoreError, Found, MadeRoom, NewSession, Part, Seen,
-    Store, Use,
+    Applied, Change, End, Error as StoreError, Found, MadeRoom, NewSession, Part, Store,
 };
-use crate::token::Token;
+use crate::token::{Token, TokenHash};
 
 /// Characters of a client's description of itself that are kept.
 const USER_AGENT_LIMIT: usize = 512;
@@ -67,17 +69,24 @@ struct Inner<S> {
     cookie: Mutex<Option<(Arc<Settings>, Arc<CookiePolicy>)>>,
     open_rate: OpenRate,
     counters: Counters,
+    on_close: OnClose,
+    /// The runs of the on-close method under way.
+    running: Arc<Running>,
     /// Wakes the closing worker.
     begun: Notify,
-    /// Changes whenever a closing has finished, for those who wait for one.
-    finished: watch::Sender<()>,
+    /// The closings that this registry began, where it does the work of no others: without a server.
+    own: Mutex<Option<Vec<SessionId>>>,
 }
 
 impl<S: Store> Registry<S> {
     /// A registry over `store`, which brings its settings. Its time starts with the clock's, but never before the last
-    /// instant that the store knows of (S14).
+    /// instant that the store knows of (S14). It calls nothing when a session closes.
     pub fn new(store: S, clock: Arc<dyn Clock>) -> Self {
-        let (begun, finished) = (Notify::new(), watch::Sender::new(()));
+        Self::with_on_close(store, clock, OnClose::default())
+    }
+
+    /// The same with an on-close method (C05).
+    pub fn with_on_close(store: S, clock: Arc<dyn Clock>, on_close: OnClose) -> Self {
         let time = Timeline::starting(clock, store.latest());
         Self {
             inner: Arc::new(Inner {
@@ -87,8 +96,10 @@ impl<S: Store> Registry<S> {
                 cookie: Mutex::default(),
                 open_rate: OpenRate::default(),
                 counters: Counters::default(),
-                begun,
-                finished,
+                on_close,
+                running: Arc::default(),
+                begun: Notify::new(),
+                own: Mutex::default(),
             }),
         }
     }
@@ -104,23 +115,47 @@ impl<S: Store> Registry<S> {
     /// # Errors
     /// When the last requests could not be written.
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        self.work_while(async {
+        let stopping = Notify::new();
+        let sweeping = async {
             tokio::select! {
                 never = self.sweep_regularly() => match never {},
-                () = stop => {}
+                () = stop => stopping.notify_one(),
             }
-        })
-        .await;
+        };
+        tokio::join!(sweeping, self.finish_closings_until(stopping.notified()));
         Ok(self.inner.store.flush(self.now()).await?)
     }
 
-    /// Finishes closings while `task` runs: all of the registry's own work that a command without a server needs.
+    /// Finishes the closings that `task` begins, while it runs: all of the registry's own work that a command without a
+    /// server needs. An on-close method runs for nobody else's closings.
     pub async fn work_while<T>(&self, task: impl Future<Output = T>) -> T {
+        self.own().get_or_insert_default();
+        let mut tasks = JoinSet::new();
         tokio::select! {
             biased;
             done = task => done,
-            never = self.finish_closings() => match never {},
+            never = self.finish_closings(&mut tasks) => match never {},
+            never = self.hurry_own_closings() => match never {},
         }
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Option<Vec<SessionId>>> {
+        self.inner
+            .own
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The closings that this registry began, if it does the work of no others.
+    fn own_closings(&self) -> Option<Vec<SessionId>> {
+        self.own().clone()
+    }
+
+    fn began(&self, ids: &[SessionId]) {
+        if let Some(own) = self.own().as_mut() {
+            own.extend(ids);
+        }
+        self.inner.begun.notify_one();
     }
 
     fn now(&self) -> Timestamp {
@@ -128,11 +163,15 @@ impl<S: Store> Registry<S> {
     }
 
     /// Opens a session for a client that came by itself: its address may do so only so often (S49).
-    async fn open_for_client(&self, client: OpenRequest) -> Result<(Session, Token), Error> {
+    async fn open_for_client(
+        &self,
+        client: OpenRequest,
+        previous: Option<TokenHash>,
+    ) -> Result<(Session, Token), Error> {
         let settings = self.inner.store.settings()?;
         let options = settings.options();
         let (Some(rate), Some(ip)) = (options.open_rate, client.ip) else {
-            return self.open_session(client).await;
+            return self.open_session(client, previous).await;
         };
         let counted = self
             .inner
@@ -143,20 +182,25 @@ impl<S: Store> Registry<S> {
             tracing::debug!(%ip, "a session was not opened: too many from this address");
             Error::TooManyOpens { retry_after }
         })?;
-        let opened = self.open_session(client).await;
+        let opened = self.open_session(client, previous).await;
         if opened.is_err() {
             self.inner.open_rate.take_back(&counted);
         }
         opened
     }
 
-    async fn open_session(&self, request: OpenRequest) -> Result<(Session, Token), Error> {
+    /// Opens a session, for a client that came with a dead token or with none.
+    async fn open_session(
+        &self,
+        request: OpenRequest,
+        previous: Option<TokenHash>,
+    ) -> Result<(Session, Token), Error> {
         request.validate().map_err(Error::Invalid)?;
         let token = Token::mint().map_err(|error| Error::Internal(error.into()))?;
         let new = NewSession {
             id: SessionId::random(),
             token_hash: token.hash(),
-            kind: Kind::Web,
+            kind: request.kind,
             user: request.user.map(Arc::from),
             ip: request.ip.map(|ip| ip.to_canonical()),
             user_agent: request.user_agent.map(|text| {
@@ -165,6 +209,8 @@ impl<S: Store> Registry<S> {
                     .collect::<String>()
                     .into()
             }),
+            idle_timeout: request.idle_timeout.map(Duration::from_millis),
+            previous,
             actor: Actor::server().to_string(),
         };
         let applied = self
@@ -198,17 +244,17 @@ impl<S: Store> Registry<S> {
             .store
             .apply(Change::BeginClose(end(id, cause, request)), self.now())
             .await?;
-        self.inner.begun.notify_one();
+        self.began(&[id]);
         let outcome = self.counted(outcome(id, applied), cause);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
             // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.
             return match tokio::time::timeout(wait, self.ended(id)).await {
-                Ok(Ok(cause)) => Ok(Outcome {
+                Ok(Ok(Some(ended))) => Ok(Outcome {
                     outcome: Ending::Closed,
-                    cause,
-                    ..outcome
+                    initiated: outcome.initiated,
+                    ..ended
                 }),
-                Ok(Err(_)) | Err(_) => Ok(outcome),
+                Ok(Ok(None) | Err(_)) | Err(_) => Ok(outcome),
             };
         }
         checked(outcome, must_exist)
@@ -223,7 +269,7 @@ impl<S: Store> Registry<S> {
 
     /// Who ended for a newcomer is counted and logged (S49); their closings are the worker's.
     fn made_room(&self, made: &MadeRoom) {
-        self.inner.begun.notify_one();
+        self.began(&made.evicted);
         self.inner.counters.ended(Cause::Inactive, made.due);
         self.inner
             .counters
@@ -250,179 +296,37 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    async fn visit(
-        &self,
-        token: &Token,
-        usage: Use,
-        from: Option<IpAddr>,
-    ) -> Result<Option<Visit>, Error> {
-        match self
-            .inner
-            .store
-            .visit(&token.hash(), usage, from, self.now())
-            .await?
-        {
-            Seen::Nobody => Ok(None),
-            Seen::Live(visit) => Ok(Some(visit)),
-            Seen::Suspended(id) => self.resume(id).await,
-            Seen::OtherAddress => {
-                self.inner.counters.refused(&Refusal::Address);
-                Err(Error::OtherAddress)
-            }
-        }
-    }
-
-    /// Gives a suspended session a fresh process, for a request that came with its cookie (C11).
-    async fn resume(&self, id: SessionId) -> Result<Option<Visit>, Error> {
-        let actor = Actor::server().to_string();
-        match self
-            .inner
-            .store
-            .apply(Change::Resume { id, actor }, self.now())
-            .await?
-        {
-            Applied::Resumed(visit, made) => {
-                self.made_room(&made);
-                Ok(visit)
-            }
-            Applied::Full { limit } => Err(self.full(limit)),
-            applied => Err(Error::Internal(
-                format!("a resumption came to {applied:?}").into(),
-            )),
-        }
-    }
-
-    /// Waits until a session is closed, and tells why it is.
-    async fn ended(&self, id: SessionId) -> Result<Option<Cause>, Error> {
-        let mut finished = self.inner.finished.subscribe();
+    /// Waits until a session is closed, and tells how it is; `None` if nobody remembers it.
+    async fn ended(&self, id: SessionId) -> Result<Option<Outcome>, Error> {
         loop {
+            let bell = self.inner.store.bell(id);
+            let mut rung = std::pin::pin!(bell.notified());
+            rung.as_mut().enable();
+            let part = Part::Began;
             match self.inner.store.find(id, self.now()).await? {
-                Found::Closed(closed) => return Ok(Some(closed.cause)),
+                Found::Open(..) => {}
                 Found::Unknown => return Ok(None),
-                // Whoever ends a session tells so, unless dropped in between, or ended by a failure of the store.
-                Found::Open(..) => drop(tokio::time::timeout(LOOK_AGAIN, finished.changed()).await),
+                found @ Found::Closed(..) => {
+                    return Ok(Some(outcome(id, Applied::Ended { found, part })));
+                }
             }
-        }
-    }
-}
-
-impl<S: Store> Admin for Registry<S> {
-    async fn list(&self, query: ListQuery) -> Result<Page, Error> {
-        Ok(self.inner.store.page(query, self.now()).await?)
-    }
-
-    async fn show(&self, id: SessionId) -> Result<Session, Error> {
-        match self.inner.store.find(id, self.now()).await? {
-            Found::Unknown => Err(Error::NotFound(id)),
-            Found::Open(session, _) => Ok(session),
-            Found::Closed(closed) => Err(Error::Closed(Box::new(closed))),
+            // A store that fails rings no bell.
+            let _ = tokio::time::timeout(LOOK_AGAIN, rung).await;
         }
     }
 
-    async fn close(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
-        self.close_for(id, Cause::Command, request).await
-    }
-
-    async fn drop_session(&self, id: SessionId, request: EndRequest) -> Result<Outcome, Error> {
-        let must_exist = request.must_exist;
-        let applied = self
-            .inner
-            .store
-            .apply(Change::Drop(end(id, Cause::Dropped, request)), self.now())
-            .await?;
-        self.inner.finished.send_replace(());
-        checked(
-            self.counted(outcome(id, applied), Cause::Dropped),
-            must_exist,
-        )
-    }
-
-    async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {
-        let (session, token) = self.open_session(request).await?;
+    /// What its opener is told of a session, once: the secret, and the cookie that it belongs into.
+    fn opened(&self, session: Session, token: Token) -> Result<Opened, Error> {
+        let cookie = self.cookie_policy()?;
+        let settings = self.inner.store.settings()?;
+        let since = session.login_at.unwrap_or(session.created_at);
+        let lifetime = settings.options().ends_at(since).since(self.now());
         Ok(Opened {
+            cookie_name: cookie.name().into(),
+            set_cookie: cookie.set(&token, lifetime),
             session,
             token,
-            cookie_name: self.cookie_policy()?.name().into(),
         })
-    }
-
-    async fn options(&self) -> Result<Vec<OptionState>, Error> {
-        Ok(self.inner.store.settings()?.states())
-    }
-
-    async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
-        self.set(request).await
-    }
-
-    async fn stats(&self) -> Result<Stats, Error> {
-        let Census {
-            active,
-            suspended,
-            closing,
-            counted,
-        } = self.inner.store.census().await?;
-        let settings = self.inner.store.settings()?;
-        let (opened, processes_ended, ended, refused) = self.inner.counters.totals();
-        Ok(Stats {
-            mode: settings.options().mode,
-            active,
-            suspended,
-            closing,
-            counted,
-            max_sessions: settings.options().max_sessions as u64,
-            since: self.inner.since,
-            opened,
-            processes_ended,
-            ended,
-            refused,
-        })
-    }
-
-    async fn ready(&self) -> Result<(), Error> {
-        Ok(self.inner.store.health().await?)
-    }
-}
-
-impl<S: Store> Sessions for Registry<S> {
-    fn cookie(&self) -> Result<Arc<CookiePolicy>, Error> {
-        self.cookie_policy()
-    }
-
-    async fn enter(&self, token: Option<&Token>, client: OpenRequest) -> Result<Entered, Error> {
-        if let Some(token) = token
-            && let Some(visit) = self.visit(token, Use::Request, client.ip).await?
-        {
-            return Ok(Entered {
-                visit,
-                new_token: None,
-            });
-        }
-        let (_, token) = self.open_for_client(client).await?;
-        // Somebody may have closed it before its client knew of it: let the client come again.
-        let visit = self.visit(&token, Use::Look, None).await?.ok_or(BUSY)?;
-        Ok(Entered {
-            visit,
-            new_token: Some(token),
-        })
-    }
-
-    async fn check(
-        &self,
-        token: &Token,
-        from: Option<IpAddr>,
-        touch: bool,
-    ) -> Result<Option<Visit>, Error> {
-        let usage = if touch { Use::Request } else { Use::Look };
-        self.visit(token, usage, from).await
-    }
-
-    async fn log_out(&self, token: &Token) -> Result<Option<Outcome>, Error> {
-        let Some(visit) = self.visit(token, Use::Look, None).await? else {
-            return Ok(None);
-        };
-        self.close_for(visit.id, Cause::Logout, EndRequest::by(Actor::client()))
-            .await
-            .map(Some)
     }
 }
 
@@ -439,39 +343,6 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
         reason: reason.map(String::from),
         actor: actor.to_string(),
         request_id,
-    }
-}
-
-/// What an ending came to, in an operator's words.
-fn outcome(id: SessionId, applied: Applied) -> Outcome {
-    let (found, part) = match applied {
-        Applied::Ended { found, part } => (found, part),
-        Applied::Ignored(session) => {
-            let (outcome, initiated, cause) = (Ending::Ignored, false, None);
-            return Outcome {
-                id,
-                outcome,
-                initiated,
-                cause,
-                user: session.user,
-            };
-        }
-        _ => (Found::Unknown, Part::None),
-    };
-    let (outcome, cause, user) = match found {
-        Found::Unknown => (Ending::NotFound, None, None),
-        Found::Open(session, cause) => (Ending::Closing, cause, session.user),
-        Found::Closed(closed) if part == Part::None => {
-            (Ending::AlreadyClosed, Some(closed.cause), closed.user)
-        }
-        Found::Closed(closed) => (Ending::Closed, Some(closed.cause), closed.user),
-    };
-    Outcome {
-        id,
-        outcome,
-        initiated: part == Part::Began,
-        cause,
-        user,
     }
 }
 

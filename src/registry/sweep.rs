@@ -9,11 +9,16 @@ use crate::clock::Timestamp;
 use crate::session::Cause;
 use crate::store::{Applied, Change, Error, Store};
 
-/// How often the sweep looks for due sessions. They are refused from their deadline on, swept or not.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often the sweep looks for what is due. Sessions are refused from their deadline on, swept or not; a lease, a grace
+/// period and the time limit of a closing end by so much later at most.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
-/// Sweeps between two writings of the last requests: a crash loses at most 60 s of them (C17).
-const SWEEPS_PER_FLUSH: u32 = 30;
+/// Sweeps between two looks at whom to tell of: once a second.
+const SWEEPS_PER_TALE: u32 = 4;
+
+/// Sweeps between two writings of the last requests, every 30 s: a crash loses at most 60 s of them (C17). Closed sessions
+/// are forgotten as often.
+const SWEEPS_PER_FLUSH: u32 = 120;
 
 /// Pause after a failure of the store, which has told of itself.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -31,21 +36,62 @@ impl<S: Store> Registry<S> {
         self.tell_what_is_due().await;
         loop {
             ticks.tick().await;
-            clock.watch(self.inner.time.wall_clock_ahead());
-            self.tell_who_was_refused(&mut refused);
             tick = (tick + 1) % SWEEPS_PER_FLUSH;
-            let swept = self.sweep().await.map(drop);
-            let flushed = if tick == 0 {
-                self.inner.store.flush(self.now()).await
-            } else {
-                Ok(())
-            };
-            match swept.and(flushed) {
+            if tick.is_multiple_of(SWEEPS_PER_TALE) {
+                clock.watch(self.inner.time.wall_clock_ahead());
+                self.tell_who_was_refused(&mut refused);
+            }
+            match self.keep_up(tick == 0).await {
                 Ok(()) | Err(Error::Busy) => {}
                 Err(error) => {
                     tracing::error!(%error, "due sessions are not closed, last requests not written");
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
+            }
+        }
+    }
+
+    async fn keep_up(&self, is_flush: bool) -> Result<(), Error> {
+        self.sweep().await?;
+        if is_flush {
+            self.forget().await?;
+            self.inner.store.flush(self.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the sessions that were closed longer ago than `history_retention`; answers how many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget(&self) -> Result<usize, Error> {
+        let retention = self.inner.store.settings()?.options().history_retention;
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = self.now().as_millis().saturating_sub(retention);
+        let mut forgotten = 0;
+        loop {
+            let forget = Change::Forget {
+                before: Timestamp::from_millis(before),
+                limit: BATCH,
+            };
+            match self.inner.store.apply(forget, self.now()).await? {
+                Applied::Forgotten(count) if count > 0 => forgotten += count,
+                _ => return Ok(forgotten),
+            }
+        }
+    }
+
+    /// Ends the grace periods and the time limits of the closings that this registry began.
+    pub(super) async fn hurry_own_closings(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let own = self.own_closings().unwrap_or_default();
+            if own.is_empty() {
+                continue;
+            }
+            match self.inner.store.apply(Change::Hurry(own), self.now()).await {
+                Ok(_) => self.inner.begun.notify_one(),
+                Err(error) => tracing::error!(%error, "closings cannot be finished"),
             }
         }
     }

@@ -42,7 +42,14 @@ pub(super) fn error(error: &Error) -> Response {
         }
         _ => {}
     }
-    problem(&Problem::from(error))
+    let mut response = problem(&Problem::from(error));
+    // The other 401s are for a cookie, which no challenge asks for.
+    if matches!(error, Error::Unauthenticated) {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// A refusal that came before any session was asked for.
@@ -52,11 +59,6 @@ pub(super) fn fault(fault: Fault) -> Response {
 
 fn problem(problem: &Problem) -> Response {
     let mut response = as_json(problem.status, PROBLEM_JSON, problem);
-    if response.status() == StatusCode::UNAUTHORIZED {
-        response
-            .headers_mut()
-            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
     if let Some(millis) = problem.retry_after {
         // Rounded up: whoever comes when it was told to is not to be too early.
         let seconds = millis.div_ceil(1_000).max(1);

@@ -135,6 +135,8 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) -> Connection<S> {
     http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that goes away takes its request with it, also one that waits: its handler is dropped.
+        .half_close(false)
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(HEADERS_LIMIT)

@@ -1,33 +1,40 @@
-//! The session server over HTTP: two listeners, the web one for clients, the admin one for operators. Generic over the
-//! traits; it does not know who keeps the sessions.
+//! The session server over HTTP: two listeners, the web one for clients, the admin one for operators and for the application.
+//! Generic over the traits; it does not know who keeps the sessions.
 
 mod admin;
 mod answer;
+mod application;
 mod auth;
 mod connection;
+mod extract;
 mod origin;
 mod proxies;
+mod waiting;
 mod web;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Router, middleware};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::application::Application;
 use crate::sessions::Sessions;
 use crate::token::TokenHash;
 use crate::wire::{Fault, path};
 
 use self::answer::fault;
+use self::auth::{Tokens, authenticate};
 use self::connection::accept;
+use self::origin::guard;
 pub use self::proxies::TrustedProxies;
+use self::waiting::Waiting;
 
 /// Where the admin API listens. There is no open variant: whoever comes over TCP must present the token.
 pub enum AdminListener {
@@ -41,32 +48,48 @@ pub enum AdminListener {
 pub struct Listeners {
     /// For web clients.
     pub web: TcpListener,
-    /// For operators.
+    /// For operators, and for the application with its token.
     pub admin: AdminListener,
-    /// Web clients that are connected at once; more wait. What is left of the limit of open files is the operators'.
+    /// The application's token, if it has one: it opens and signs in sessions, and works with their processes.
+    pub app_token: Option<TokenHash>,
+    /// Web clients that are connected at once; more wait. What is left of the limit of open files is the admin listener's.
     pub web_connections: usize,
     /// Proxies that are believed about whom they speak for.
     pub trusted_proxies: TrustedProxies,
 }
 
-/// Operators that are connected at once; more wait.
-const ADMIN_CONNECTIONS: usize = 96;
+/// Who may use [`admin_routes`].
+#[derive(Clone, Copy, Debug)]
+pub struct AdminAccess {
+    /// The operators' token: it is good for everything.
+    pub admin_token: TokenHash,
+    /// The application's token, if it has one: it is good for the application's own routes.
+    pub app_token: Option<TokenHash>,
+}
+
+/// Connections to the admin listener at once; more wait.
+const ADMIN_CONNECTIONS: usize = waiting::PLACES + 128;
 
 /// What the handlers share.
 pub(crate) struct Shared<T> {
     service: T,
     trusted_proxies: TrustedProxies,
-    admin_token: Option<TokenHash>,
+    tokens: Tokens,
+    waiting: Waiting,
 }
 
-/// Serves `service` until `stop` is ready, then lets requests that are under way finish for a while.
+type App<T> = State<Arc<Shared<T>>>;
+
+/// Serves `service` until `stop` is ready, then lets requests that are under way finish for a while. Those that only wait
+/// are answered at once.
 pub async fn serve<T>(service: T, listeners: Listeners, stop: impl Future<Output = ()>)
 where
-    T: Admin + Sessions + 'static,
+    T: Admin + Sessions + Application + 'static,
 {
     let Listeners {
         web: web_listener,
         admin: admin_listener,
+        app_token,
         web_connections,
         trusted_proxies,
     } = listeners;
@@ -74,14 +97,18 @@ where
         AdminListener::Unix(_) => None,
         AdminListener::Tcp(_, hash) => Some(*hash),
     };
+    let (stopping, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
         service,
         trusted_proxies,
-        admin_token,
+        tokens: Tokens {
+            admin: admin_token,
+            application: app_token,
+        },
+        waiting: Waiting::until(Some(stopped.clone())),
     });
     let web = finished(web::routes(), &shared);
-    let admin = finished(admin::routes(&shared), &shared);
-    let (stopping, stopped) = watch::channel(false);
+    let admin = finished(admin_api(&shared), &shared);
     let stop = async {
         stop.await;
         stopping.send_replace(true);
@@ -103,6 +130,49 @@ where
     );
 }
 
+/// The admin API as routes for somebody else's router: what [`serve`] has on its admin listener, for operators and for the
+/// application, so that the same command line works on a server that embeds the sessions.
+///
+/// The paths are absolute: everything under `/v1`, and `/readyz`, which `sessionctl ping` asks for. Of `/healthz` and of
+/// paths that do not exist, the other router knows more; there is no fallback here, so that [`Router::merge`] takes it.
+///
+/// Every request needs a token, and must name this machine as its `Host` (`localhost`, a loopback address): these routes
+/// cannot see who connects, so nobody is believed to be local (S27, S28). Serve them on a loopback port.
+pub fn admin_routes<T>(service: T, access: AdminAccess) -> Router
+where
+    T: Admin + Application + 'static,
+{
+    let AdminAccess {
+        admin_token,
+        app_token,
+    } = access;
+    let shared = Arc::new(Shared {
+        service,
+        trusted_proxies: TrustedProxies::default(),
+        tokens: Tokens {
+            admin: Some(admin_token),
+            application: app_token,
+        },
+        waiting: Waiting::until(None),
+    });
+    admin_api(&shared)
+        .route(path::READY, get(ready::<T>))
+        .method_not_allowed_fallback(async || fault(Fault::Method))
+        .with_state(shared)
+}
+
+/// Everything under `/v1`, all of it behind [`guard`] and [`authenticate`].
+fn admin_api<T>(shared: &Arc<Shared<T>>) -> Router<Arc<Shared<T>>>
+where
+    T: Admin + Application + 'static,
+{
+    let shared = Arc::clone(shared);
+    admin::routes::<T>()
+        .merge(application::routes::<T>())
+        .route_layer(middleware::from_fn_with_state(shared, authenticate::<T>))
+        .route_layer(middleware::from_fn(guard))
+}
+
 /// Adds what both listeners have: health, and a problem for everything that is not there.
 fn finished<T: Admin + 'static>(routes: Router<Arc<Shared<T>>>, shared: &Arc<Shared<T>>) -> Router {
     routes
@@ -113,7 +183,7 @@ fn finished<T: Admin + 'static>(routes: Router<Arc<Shared<T>>>, shared: &Arc<Sha
         .with_state(Arc::clone(shared))
 }
 
-async fn ready<T: Admin>(State(shared): State<Arc<Shared<T>>>) -> Response {
+async fn ready<T: Admin>(State(shared): App<T>) -> Response {
     match shared.service.ready().await {
         Ok(()) => answer::empty(StatusCode::OK),
         Err(error) => answer::error(&error),

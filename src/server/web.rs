@@ -10,11 +10,11 @@ use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
 
-use super::Shared;
 use super::answer::{empty, error, error_as, json};
 use super::connection::Peer;
 use super::origin::is_same_origin;
-use crate::admin::{Admin, OpenRequest};
+use super::{App, Shared};
+use crate::admin::OpenRequest;
 use crate::cookie::{CookiePolicy, Presented};
 use crate::error::Error;
 use crate::sessions::{Sessions, Visit};
@@ -24,16 +24,15 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_USER: HeaderName = HeaderName::from_static("x-session-user");
 const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 
-type App<T> = State<Arc<Shared<T>>>;
-
-pub(super) fn routes<T: Admin + Sessions + 'static>() -> Router<Arc<Shared<T>>> {
+pub(super) fn routes<T: Sessions + 'static>() -> Router<Arc<Shared<T>>> {
     Router::new()
         .route("/session", get(session::<T>))
         .route("/check", any(check::<T>))
         .route("/logout", post(log_out::<T>))
 }
 
-/// The 4D way: the session of the cookie, or a new one.
+/// The 4D way: the session of the cookie, or a new one. A late request with the token of before the log-in gets neither, and
+/// no cookie that would overwrite the fresh one.
 async fn session<T: Sessions>(
     State(shared): App<T>,
     Extension(peer): Extension<Peer>,
@@ -123,7 +122,7 @@ async fn check<T: Sessions>(
     let from = shared.trusted_proxies.client(peer, &headers);
     match shared.service.check(&token, from, touch).await {
         Ok(Some(visit)) => identified(&visit),
-        Ok(None) => empty(StatusCode::UNAUTHORIZED),
+        Ok(None) | Err(Error::Rotated) => empty(StatusCode::UNAUTHORIZED),
         Err(Error::OtherAddress) => other_address(),
         Err(refusal) => error(&refusal),
     }
@@ -172,6 +171,7 @@ async fn log_out<T: Sessions>(State(shared): App<T>, headers: HeaderMap) -> Resp
     let mut response = match logged_out {
         Ok(Some(_)) => empty(StatusCode::NO_CONTENT),
         Ok(None) => empty(StatusCode::UNAUTHORIZED),
+        // Also for a token that was replaced at the log-in: the client has a fresh cookie, which must not be deleted.
         Err(refusal) => return error(&refusal),
     };
     set_cookie(&mut response, &cookie.delete());
@@ -188,9 +188,9 @@ fn client<T>(shared: &Shared<T>, peer: Peer, headers: &HeaderMap) -> OpenRequest
         .get(USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     OpenRequest {
-        user: None,
         ip,
         user_agent,
+        ..OpenRequest::default()
     }
 }
 

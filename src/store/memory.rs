@@ -1,27 +1,42 @@
 //! The live set alone: everything is gone with the process. For tests, and for servers whose sessions may end with them.
 
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::live::LiveSet;
-use super::{Applied, Census, Change, Error, Found, Seen, Store, Use};
-use crate::admin::{ListQuery, Page};
+use tokio::sync::Notify;
+
+use super::archive::Archive;
+use super::live::{LiveSet, named};
+use super::wait::Bells;
+use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
+use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::application::{At, ProcessStatus, Saved};
 use crate::clock::Timestamp;
+use crate::context::Context;
 use crate::options::Settings;
-use crate::session::SessionId;
+use crate::session::{Process, Seq, SessionId};
 use crate::token::TokenHash;
 
-/// Sessions in memory.
+/// Sessions in memory. Lock order: `live`, then `archive`.
 pub struct MemoryStore {
     live: SharedLive,
+    archive: Mutex<Archive>,
+    bells: Arc<Bells>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(settings: Settings) -> Self {
+        let live = LiveSet::new(settings);
         Self {
-            live: SharedLive::new(LiveSet::new(settings)),
+            bells: Arc::clone(live.bells()),
+            live: SharedLive::new(live),
+            archive: Mutex::default(),
         }
+    }
+
+    fn archive(&self) -> Result<MutexGuard<'_, Archive>, Error> {
+        self.archive.lock().map_err(|_| broken())
     }
 }
 
@@ -39,6 +54,7 @@ impl Store for MemoryStore {
     async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
         let mut live = self.live.write()?;
         let prepared = live.prepare(change, now);
+        self.archive()?.keep(&prepared.rows);
         live.publish(&prepared.rows);
         Ok(live.answer(&prepared.answer, now).what)
     }
@@ -51,13 +67,54 @@ impl Store for MemoryStore {
         Ok(self.live.read()?.page(query, now).what)
     }
 
-    async fn claim(
+    async fn processes(&self, id: SessionId, now: Timestamp) -> Result<Vec<Process>, Error> {
+        Ok(self.live.read()?.processes(id, now).what)
+    }
+
+    async fn process(
         &self,
+        at: At,
         now: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> Result<Vec<SessionId>, Error> {
-        Ok(self.live.write()?.claim(now, until, max))
+    ) -> Result<Result<(ProcessStatus, Context), Unfit>, Error> {
+        Ok(self.live.write()?.process(at, now).what)
+    }
+
+    async fn locks(&self, query: LockQuery) -> Result<LockPage, Error> {
+        Ok(self.live.read()?.locks(&query).what)
+    }
+
+    async fn history(
+        &self,
+        query: HistoryQuery,
+        id: Option<SessionId>,
+    ) -> Result<HistoryPage, Error> {
+        let closing = match id {
+            Some(id) => match self.live.read()?.closed_at_row(id) {
+                None => return Ok(HistoryPage::default()),
+                closing => closing,
+            },
+            None => None,
+        };
+        Ok(self.archive()?.page(&query, closing))
+    }
+
+    async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {
+        let live = self.live.read()?;
+        let (previous, sessions) = match live.saved_of(id, now).what {
+            Ok(left) => left,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let rows: Vec<Seq> = sessions.iter().map(|(row, _)| *row).collect();
+        let found = self.archive()?.saved_of(&rows);
+        Ok(Ok(named(previous, &sessions, found)))
+    }
+
+    fn bell(&self, id: SessionId) -> Arc<Notify> {
+        self.bells.of(id)
+    }
+
+    async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Work>, Error> {
+        Ok(self.live.write()?.claim(&claim, now))
     }
 
     async fn flush(&self, _: Timestamp) -> Result<(), Error> {

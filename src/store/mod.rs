@@ -1,24 +1,35 @@
 //! Where sessions are kept. A store decides nothing but what must be decided atomically: is the session live, is there
 //! room, who begins its closing. It knows no HTTP, no clock and no command.
 
+mod archive;
 pub mod directory;
 mod live;
 pub mod memory;
 mod record;
 pub mod sqlite;
+mod wait;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use thiserror::Error;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::admin::{ListQuery, Page};
+pub use self::wait::{Place, Ticket};
+use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::application::{At, ProcessStatus, Saved};
 use crate::clock::Timestamp;
+use crate::context::{Context, ContextError, Json, Lock, Name, Record, Selection};
 use crate::error::Source;
+use crate::on_close::{Freed, Invocation, MethodRun, RunKey};
 use crate::options::{OptionError, OptionSpec, Settings, Value};
-use crate::session::{Cause, ClosedSession, Kind, Session, SessionId};
+use crate::session::{
+    Cause, ClosedSession, HeldLock, Kind, Process, ProcessNumber, Session, SessionId,
+};
 use crate::sessions::Visit;
 use crate::token::TokenHash;
 
@@ -51,6 +62,40 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Found, Error>> + Send;
 
+    /// The processes of a session that is not closed; empty for any other.
+    fn processes(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Process>, Error>> + Send;
+
+    /// One process with its context, for whoever works with it: that renews its lease (C18).
+    fn process(
+        &self,
+        at: At,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Result<(ProcessStatus, Context), Unfit>, Error>> + Send;
+
+    /// One page of the record locks.
+    fn locks(&self, query: LockQuery) -> impl Future<Output = Result<LockPage, Error>> + Send;
+
+    /// One page of the closed sessions, the last one first; of one session, if it is named.
+    fn history(
+        &self,
+        query: HistoryQuery,
+        id: Option<SessionId>,
+    ) -> impl Future<Output = Result<HistoryPage, Error>> + Send;
+
+    /// What the on-close method left for a session (C05), without handing it out.
+    fn saved(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Result<Saved, Unfit>, Error>> + Send;
+
+    /// Rings when something happens to a session that others may wait for: its closing begins or ends, or a process does.
+    fn bell(&self, id: SessionId) -> Arc<Notify>;
+
     /// One page of the sessions that are not closed, in the order of opening.
     fn page(
         &self,
@@ -58,13 +103,12 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// Takes up to `max` closings that are begun and that nobody works on; nobody else gets them before `until`.
+    /// Takes closing work that nobody has; nobody else gets it before `claim.until`.
     fn claim(
         &self,
+        claim: Claim,
         now: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> impl Future<Output = Result<Vec<SessionId>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Work>, Error>> + Send;
 
     /// Writes the last requests that are only in memory, and that it is `now`; answers after they are on disk (C17, S14).
     fn flush(&self, now: Timestamp) -> impl Future<Output = Result<(), Error>> + Send;
@@ -101,6 +145,8 @@ pub enum Seen {
     Nobody,
     /// A live session's, and it came from another address than the session's (C13).
     OtherAddress,
+    /// A session's until a login replaced it, a moment ago.
+    Rotated,
     /// A live session's.
     Live(Visit),
     /// Its session needs a fresh process before it can take a request (C11).
@@ -112,6 +158,54 @@ pub enum Seen {
 pub enum Change {
     /// Opens a session. On a full server what is due makes room first, then who is idle (C10).
     Open(NewSession),
+    /// Signs a user in, with a new token (S08). A suspended session gets a fresh process.
+    LogIn {
+        /// The session.
+        id: SessionId,
+        /// Who it is now.
+        user: Arc<str>,
+        /// What remains of the new secret.
+        token_hash: TokenHash,
+        /// Who makes room for it, for the record.
+        actor: String,
+    },
+    /// Starts a process; a suspended session is active again by it.
+    StartProcess {
+        /// The session.
+        id: SessionId,
+        /// How long it lives unless it is named again (C18).
+        lease: Option<Duration>,
+        /// Who makes room for it, for the record.
+        actor: String,
+    },
+    /// Ends a process on its application's word.
+    EndProcess(At),
+    /// Sets a variable, or takes it away.
+    SetVariable(At, Name, Option<Json>),
+    /// Sets a selection, or takes it away.
+    SetSelection(At, Name, Option<Selection>),
+    /// Locks a record, or queues the ticket for it.
+    Lock(At, Record, Option<Arc<Ticket>>),
+    /// Unlocks a record; with a fence, only the lock that has it.
+    Unlock(At, Record, Option<u64>),
+    /// Ends the process that a run of the on-close method was for; or, with its session closed, only records the run.
+    FinishProcess {
+        /// Which.
+        key: RunKey,
+        /// What became of it; `None` if there is no method.
+        run: Option<MethodRun>,
+        /// What it answered.
+        saved: Option<Json>,
+    },
+    /// Hands out what the on-close method left for a session, once (C05).
+    TakeSaved(SessionId),
+    /// Forgets sessions that were closed before an instant, and that nothing is due for any more.
+    Forget {
+        /// The instant.
+        before: Timestamp,
+        /// How many at most.
+        limit: usize,
+    },
     /// Gives a suspended session a fresh process (C11); it needs room like a newcomer.
     Resume {
         /// The session.
@@ -123,17 +217,20 @@ pub enum Change {
     SetOptions(SetOptions),
     /// Begins the closing of a live session: its token is refused from here on.
     BeginClose(End),
-    /// Ends a closing that was begun.
+    /// Ends a closing that was begun, with whatever it still has.
     FinishClose(SessionId),
     /// Ends a live or closing session at once.
     Drop(End),
-    /// Begins the closing of sessions that are due, cause `inactive`; suspends those whose process is.
+    /// Does what is due: begins the closing of sessions, cause `inactive`; suspends those whose process is over; ends leases,
+    /// grace periods, and closings that take too long.
     Expire {
         /// Who, for the record.
         actor: String,
         /// How many at most.
         limit: usize,
     },
+    /// Of what is due, only what the closings of these sessions have: grace periods and time limits.
+    Hurry(Vec<SessionId>),
 }
 
 /// A session to open. The token's hash must be new, the id unused.
@@ -151,8 +248,57 @@ pub struct NewSession {
     pub ip: Option<IpAddr>,
     /// What the client says it is.
     pub user_agent: Option<Box<str>>,
+    /// Of a mobile session: its own time-out.
+    pub idle_timeout: Option<Duration>,
+    /// The dead token that its client came with.
+    pub previous: Option<TokenHash>,
     /// Who ends what makes room, for the record.
     pub actor: String,
+}
+
+/// What closing work a worker takes.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Until when nobody else gets it.
+    pub until: Timestamp,
+    /// How many closings at most that need only their end.
+    pub max: usize,
+    /// How many processes at most whose on-close method is to run.
+    pub runs: usize,
+    /// Whether there is an on-close method, which needs the context.
+    pub has_method: bool,
+    /// Only the work of these sessions.
+    pub only: Option<Vec<SessionId>>,
+}
+
+/// Closing work.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A closing that has nothing left but its end.
+    Finish(SessionId),
+    /// A process to run the method for, and to end; without a document where there is nothing to run.
+    Process(RunKey, Option<Box<Invocation>>),
+}
+
+/// Why a session, or a process, does not fit a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// No such session.
+    NotFound,
+    /// It is closed.
+    Closed(ClosedSession),
+    /// It is closing.
+    Closing,
+    /// No such process.
+    NoProcess,
+    /// The process is closing.
+    ProcessClosing,
+    /// It has its process.
+    HasProcess(ProcessNumber),
+    /// No context takes this.
+    Context(ContextError),
+    /// Another process has it.
+    Locked(Box<HeldLock>),
 }
 
 /// Who ends which session, and why.
@@ -243,6 +389,22 @@ pub enum Applied {
     NoSessions,
     /// The session was opened in scalable mode: a closing by command is ignored (C02).
     Ignored(Session),
+    /// Somebody is signed in.
+    LoggedIn(Session, MadeRoom),
+    /// A process was started.
+    Started(ProcessStatus, MadeRoom),
+    /// It is done.
+    Done,
+    /// What the on-close method had left.
+    Saved(Saved),
+    /// The record is locked.
+    Locked(Lock),
+    /// The ticket waits.
+    Queued,
+    /// Nothing was changed.
+    Unfit(Unfit),
+    /// So many closed sessions were forgotten.
+    Forgotten(usize),
     /// So many sessions were due.
     Expired {
         /// Closings that began.
@@ -288,10 +450,19 @@ pub enum Part {
 pub enum Found {
     /// No such session.
     Unknown,
-    /// Not closed; with the cause of its closing if that has begun.
-    Open(Session, Option<Cause>),
+    /// Not closed; with the cause of its closing if that has begun, and what that has come to.
+    Open(Session, Option<Cause>, Closure),
     /// Closed.
-    Closed(ClosedSession),
+    Closed(ClosedSession, Closure),
+}
+
+/// What an ending came to: what it freed, and the runs of the on-close method (C06).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closure {
+    /// What was freed.
+    pub freed: Freed,
+    /// The runs.
+    pub on_close: Vec<MethodRun>,
 }
 
 /// Why a store did not do what it was asked.
@@ -310,4 +481,7 @@ pub enum Error {
     /// The store was opened for looking only.
     #[error("the store was opened for looking only")]
     ReadOnly,
+    /// The disk could not be read; nothing was changed.
+    #[error("the store cannot be read")]
+    Unreadable(#[source] Source),
 }

@@ -3,16 +3,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::wait::{Handover, Ticket};
 use super::{End, Part};
 use crate::clock::Timestamp;
+use crate::context::{Json, Lock, Name, Record as LockedRecord, Selection};
+use crate::on_close::{Freed, Invocation, MethodRun, RunKey};
 use crate::options::Settings;
-use crate::session::{Cause, ClosedSession, Kind, Mode, Seq, SessionId};
+use crate::session::{Cause, ClosedSession, Kind, Mode, ProcessNumber, Seq, SessionId};
 use crate::token::TokenHash;
 
-/// What never changes about a session.
+/// What a session is; only a login changes it.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) seq: Seq,
@@ -25,41 +29,85 @@ pub(super) struct Record {
     pub(super) user_agent: Option<Box<str>>,
     pub(super) created_at: Timestamp,
     pub(super) login_at: Option<Timestamp>,
+    /// Of a mobile session: its own time-out.
+    pub(super) idle_timeout: Option<Duration>,
+    /// The session that its client had before.
+    pub(super) previous: Option<SessionId>,
 }
 
-/// The begin of a closing.
-#[derive(Clone, Copy, Debug)]
+/// The begin of a closing, and what it has come to so far.
+#[derive(Clone, Debug)]
 pub(super) struct Begin {
     pub(super) seq: Seq,
     pub(super) cause: Cause,
+    pub(super) reason: Option<Arc<str>>,
+    pub(super) actor: Arc<str>,
     pub(super) request_id: Option<Uuid>,
+    pub(super) at: Timestamp,
+    /// Until then the processes of a mobile session may finish by themselves (C08).
+    pub(super) grace_ends_at: Timestamp,
+    /// The closing ends then at the latest (C09).
+    pub(super) ends_at: Timestamp,
+    pub(super) freed: Freed,
+    pub(super) runs: Vec<MethodRun>,
 }
 
 /// What is remembered of a closed session.
 #[derive(Clone, Debug)]
 pub(super) struct Tombstone {
     pub(super) seq: Seq,
+    /// The row of its closing.
+    pub(super) closing: Seq,
+    /// The row that its session had.
+    pub(super) session: Seq,
+    pub(super) token_hash: Option<TokenHash>,
     pub(super) cause: Cause,
     pub(super) closed_at: Timestamp,
     pub(super) user: Option<Arc<str>>,
     /// The requests that began the closing and that cut it short.
     pub(super) request_ids: [Option<Uuid>; 2],
+    pub(super) freed: Freed,
+    pub(super) runs: Vec<MethodRun>,
+    /// Whether its saved information has been handed out (C05).
+    pub(super) inherited: bool,
 }
 
 /// How a session stands that a store had kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Standing {
     pub(super) last_request_at: Timestamp,
     /// Whether its cookie ever came back.
     pub(super) confirmed: bool,
     pub(super) suspended: bool,
     pub(super) begin: Option<Begin>,
+    /// The last number that a process was given, and since when that one runs if no row tells more of it.
+    pub(super) last_process: ProcessNumber,
+    pub(super) process_started_at: Option<Timestamp>,
+}
+
+/// A process that a store had kept.
+#[derive(Clone, Debug)]
+pub(super) struct KeptProcess {
+    pub(super) session: Seq,
+    pub(super) number: ProcessNumber,
+    pub(super) started_at: Timestamp,
+    pub(super) lease: Option<Duration>,
+    /// Since when it closes, and whether its session lives on.
+    pub(super) closing: Option<(Timestamp, bool)>,
 }
 
 /// What a change must leave on disk. A row's `seq` is the number of the change.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     Opened(Record),
+    LoggedIn {
+        seq: Seq,
+        session: Seq,
+        old: TokenHash,
+        new: TokenHash,
+        user: Arc<str>,
+        at: Timestamp,
+    },
     Suspended {
         seq: Seq,
         session: Seq,
@@ -68,30 +116,115 @@ pub(super) enum Row {
     Resumed {
         seq: Seq,
         session: Seq,
+        process: ProcessNumber,
         at: Timestamp,
     },
     OptionsSet {
         seq: Seq,
         settings: Arc<Settings>,
     },
-    Begun {
-        begin: Seq,
-        record: Record,
-        end: End,
+    ProcessStarted {
+        seq: Seq,
+        session: Seq,
+        process: ProcessNumber,
         at: Timestamp,
+        lease: Option<Duration>,
+    },
+    ProcessClosing {
+        seq: Seq,
+        session: Seq,
+        id: SessionId,
+        process: ProcessNumber,
+        started_at: Timestamp,
+        at: Timestamp,
+        /// Whether its session lives on.
+        alone: bool,
+    },
+    ProcessEnded {
+        seq: Seq,
+        session: Seq,
+        id: SessionId,
+        process: ProcessNumber,
+        /// The closing that it was a part of.
+        begin: Option<Seq>,
+        freed: Freed,
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+    },
+    /// A run that ended after its session.
+    RunEnded {
+        seq: Seq,
+        session: Seq,
+        /// The row of the closing.
+        closing: Seq,
+        key: RunKey,
+        /// The snapshot that is not needed any more.
+        late: Option<Seq>,
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+    },
+    VariableSet {
+        seq: Seq,
+        session: Seq,
+        process: ProcessNumber,
+        name: Name,
+        value: Option<Json>,
+    },
+    SelectionSet {
+        seq: Seq,
+        session: Seq,
+        process: ProcessNumber,
+        name: Name,
+        selection: Option<Selection>,
+    },
+    Locked {
+        seq: Seq,
+        session: Seq,
+        process: ProcessNumber,
+        lock: Lock,
+        /// Who waits for it.
+        tickets: Vec<Arc<Ticket>>,
+    },
+    Unlocked {
+        seq: Seq,
+        session: Seq,
+        process: ProcessNumber,
+        record: LockedRecord,
+    },
+    SavedTaken {
+        seq: Seq,
+        /// Those that the saved information is of.
+        sessions: Vec<Seq>,
+        /// The closing of the session before, which is inherited from once.
+        closing: Option<Seq>,
+        /// Who waits for it: whoever keeps the row takes it out of what is kept and hands it over.
+        into: Arc<Handover>,
+    },
+    Begun {
+        begin: Begin,
+        record: Record,
+        last_request_at: Timestamp,
     },
     Finished {
         id: SessionId,
         session: Seq,
         begin: Seq,
         tombstone: Tombstone,
+        /// Documents of processes whose method could not run in time (C09).
+        late: Vec<(Seq, Box<Invocation>)>,
     },
     /// `begin` is that of the closing which the drop cut short, if one was under way.
     Dropped {
         begin: Option<Seq>,
         record: Record,
+        last_request_at: Timestamp,
         end: End,
         tombstone: Tombstone,
+    },
+    Forgotten {
+        seq: Seq,
+        /// Closings with their sessions.
+        closings: Vec<(Seq, Seq)>,
     },
 }
 
@@ -100,11 +233,33 @@ impl Row {
     pub(super) fn seq(&self) -> Seq {
         match self {
             Self::Opened(record) => record.seq,
-            Self::Suspended { seq, .. }
+            Self::LoggedIn { seq, .. }
+            | Self::Suspended { seq, .. }
             | Self::Resumed { seq, .. }
-            | Self::OptionsSet { seq, .. } => *seq,
-            Self::Begun { begin, .. } => *begin,
+            | Self::OptionsSet { seq, .. }
+            | Self::ProcessStarted { seq, .. }
+            | Self::ProcessClosing { seq, .. }
+            | Self::ProcessEnded { seq, .. }
+            | Self::RunEnded { seq, .. }
+            | Self::VariableSet { seq, .. }
+            | Self::SelectionSet { seq, .. }
+            | Self::Locked { seq, .. }
+            | Self::Unlocked { seq, .. }
+            | Self::SavedTaken { seq, .. }
+            | Self::Forgotten { seq, .. } => *seq,
+            Self::Begun { begin, .. } => begin.seq,
             Self::Finished { tombstone, .. } | Self::Dropped { tombstone, .. } => tombstone.seq,
+        }
+    }
+
+    /// The session whose clients, processes or closers wait for such a row.
+    pub(super) fn awaited(&self) -> Option<SessionId> {
+        match self {
+            Self::Begun { record, .. } | Self::Dropped { record, .. } => Some(record.id),
+            Self::Finished { id, .. }
+            | Self::ProcessClosing { id, .. }
+            | Self::ProcessEnded { id, .. } => Some(*id),
+            _ => None,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Both halves of the wire: paths, bodies, problem types (RFC 9457), and the status of every error, in both directions.
 //! Neither the client nor the server writes a path or a status of its own.
 
+mod application;
+mod errors;
+mod looks;
+pub mod path;
 mod problem;
 
 use std::collections::BTreeMap;
@@ -9,13 +13,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::admin::{Actor, EndRequest, Ending, Opened, OptionsSet, Outcome, Page, Reason, Stats};
+use crate::admin::{Actor, EndRequest, Ending, Opened, OptionsSet, Outcome, Reason, Stats};
 use crate::clock::Timestamp;
 use crate::options::{OptionState, Value};
-use crate::session::{Seq, Session, SessionId};
+use crate::session::{Session, SessionId};
 use crate::token::Token;
 
-pub use self::problem::{ClosedFields, Fault, Problem};
+pub use self::application::{
+    CONTEXT_BODY_LIMIT, LoginBody, SavedBody, SavedQuery, SelectionBody, StartBody, WaitQuery,
+};
+pub use self::looks::{
+    HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody, SessionDetailsBody,
+};
+pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
 
 /// The version of every JSON document; changes only when a name changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -26,35 +36,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// The media type of everything else.
 pub const JSON: &str = "application/json";
 
-/// Bytes that a request's body may have.
+/// Bytes that a request's body may have, unless it is a variable or a selection.
 pub const BODY_LIMIT: usize = 64 * 1024;
-
-/// Routes of the admin API; `{id}` is a session id.
-pub mod path {
-    use super::SessionId;
-
-    /// List, open.
-    pub const SESSIONS: &str = "/v1/sessions";
-    /// Show; `DELETE` closes.
-    pub const SESSION: &str = "/v1/sessions/{id}";
-    /// Close.
-    pub const CLOSE: &str = "/v1/sessions/{id}/close";
-    /// Options: see, set.
-    pub const OPTIONS: &str = "/v1/options";
-    /// How many there are, and what happened.
-    pub const STATS: &str = "/v1/stats";
-    /// Drop.
-    pub const DROP: &str = "/v1/sessions/{id}/drop";
-    /// Whether the process runs.
-    pub const HEALTH: &str = "/healthz";
-    /// Whether changes are acknowledged.
-    pub const READY: &str = "/readyz";
-
-    /// One of the routes above, for one session.
-    pub fn of(route: &str, id: SessionId) -> String {
-        route.replace("{id}", &id.to_string())
-    }
-}
 
 /// The body of a close or a drop.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -100,81 +83,7 @@ impl EndBody {
     }
 }
 
-/// A list of sessions, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ListBody {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// The sessions.
-    pub items: Vec<Session>,
-    /// How many there are in all.
-    pub total: u64,
-    /// Whether some are missing here.
-    pub truncated: bool,
-    /// Where the next page starts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Seq>,
-    /// The last change that the list knows of.
-    pub as_of: Seq,
-}
-
-impl From<Page> for ListBody {
-    fn from(page: Page) -> Self {
-        let Page {
-            items,
-            total,
-            next,
-            as_of,
-        } = page;
-        Self {
-            schema: SCHEMA,
-            items,
-            total,
-            truncated: next.is_some(),
-            next,
-            as_of,
-        }
-    }
-}
-
-impl From<ListBody> for Page {
-    fn from(body: ListBody) -> Self {
-        let ListBody {
-            items,
-            total,
-            next,
-            as_of,
-            ..
-        } = body;
-        Self {
-            items,
-            total,
-            next,
-            as_of,
-        }
-    }
-}
-
-/// One session, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SessionBody {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// The session.
-    #[serde(flatten)]
-    pub session: Session,
-}
-
-impl From<Session> for SessionBody {
-    fn from(session: Session) -> Self {
-        Self {
-            schema: SCHEMA,
-            session,
-        }
-    }
-}
-
-/// The answer to an opening: the one time that a token is told.
+/// The answer to an opening or a log-in: the one time that a token is told.
 #[derive(Serialize, Deserialize)]
 pub struct OpenedBody {
     /// [`SCHEMA`].
@@ -185,6 +94,9 @@ pub struct OpenedBody {
     pub token: String,
     /// The cookie that it belongs into.
     pub cookie_name: String,
+    /// The whole `Set-Cookie` value for the client. A secret as well.
+    #[serde(default)]
+    pub set_cookie: String,
 }
 
 impl From<Opened> for OpenedBody {
@@ -193,12 +105,14 @@ impl From<Opened> for OpenedBody {
             session,
             token,
             cookie_name,
+            set_cookie,
         } = opened;
         Self {
             schema: SCHEMA,
             session,
             token: token.expose().into(),
             cookie_name,
+            set_cookie,
         }
     }
 }
@@ -211,6 +125,7 @@ impl OpenedBody {
             session: self.session,
             token,
             cookie_name: self.cookie_name,
+            set_cookie: self.set_cookie,
         })
     }
 }

@@ -197,7 +197,7 @@ fn at(text: &str) -> Timestamp {
 async fn c12_every_request_moves_the_expiration<P: Place>() {
     let place = P::start(a_day(), Work::ByHand).await;
     let (id, token) = place.enter().await;
-    let expires_at = async || place.admin().show(id).await.unwrap().expires_at;
+    let expires_at = async || place.admin().show(id).await.unwrap().session.expires_at;
     assert_eq!(expires_at().await, Some(at("2026-11-24T01:00:00Z")));
     place.clock().advance_to(at("2026-11-23T01:10:00Z"));
     assert!(
@@ -258,7 +258,7 @@ async fn c12_the_absolute_limit_holds_for_the_busiest<P: Place>() {
         );
     }
     assert_eq!(
-        place.admin().show(id).await.unwrap().expires_at,
+        place.admin().show(id).await.unwrap().session.expires_at,
         Some(at("2026-11-24T17:00:00Z"))
     );
     place.clock().advance_to(at("2026-11-24T17:00:00Z"));
@@ -301,7 +301,7 @@ async fn s20_a_client_keeps_its_cookie_to_the_absolute_limit_and_no_longer<P: Pl
 async fn c12_looking_moves_nothing<P: Place>() {
     let place = P::start(a_day(), Work::ByHand).await;
     let (id, token) = place.enter().await;
-    let before = place.admin().show(id).await.unwrap();
+    let before = place.admin().show(id).await.unwrap().session;
     place.clock().advance(Duration::from_secs(3600));
     place.ids().await;
     assert!(
@@ -312,7 +312,7 @@ async fn c12_looking_moves_nothing<P: Place>() {
             .unwrap()
             .is_some()
     );
-    let after = place.admin().show(id).await.unwrap();
+    let after = place.admin().show(id).await.unwrap().session;
     assert_eq!(
         (after.last_request_at, after.expires_at),
         (before.last_request_at, before.expires_at)
@@ -328,7 +328,7 @@ async fn c12_due_sessions_are_swept<P: Place>() {
     place.web().check(&token, None, true).await.unwrap();
     place.clock().advance(Duration::from_secs(12 * 3600));
     assert_eq!(
-        place.admin().show(idle).await.unwrap().state,
+        place.admin().show(idle).await.unwrap().session.state,
         State::Expired
     );
     assert_eq!(place.registry().sweep().await.unwrap(), 1);
@@ -383,7 +383,7 @@ async fn c15_another_closer_gets_closing_while_it_lasts<P: Place>() {
         (second.outcome, second.initiated, second.cause),
         (Ending::Closing, false, Some(Cause::Command))
     );
-    let shown = place.admin().show(id).await.unwrap();
+    let shown = place.admin().show(id).await.unwrap().session;
     assert_eq!(
         (shown.state, shown.expires_at),
         (State::Closing, Some(Timestamp::EPOCH))
@@ -610,9 +610,10 @@ async fn sessions_are_shown_as_they_were_opened<P: Place>() {
         user: Some("Zoë".into()),
         ip: Some("::ffff:192.0.2.7".parse().unwrap()),
         user_agent: Some("日".repeat(600)),
+        ..OpenRequest::default()
     };
     let opened = place.admin().open(request).await.unwrap();
-    let session = place.admin().show(opened.session.id).await.unwrap();
+    let session = place.admin().show(opened.session.id).await.unwrap().session;
     assert_eq!(session, opened.session);
     assert_eq!(
         (session.user.as_deref(), session.login_at),
@@ -661,7 +662,7 @@ async fn c17_a_restart_closes_nothing_and_forgets_nothing<P: Durable>() {
         .unwrap();
     place.clock().advance(Duration::from_secs(3600));
     place.web().check(&token, None, true).await.unwrap();
-    let before = place.admin().show(live).await.unwrap();
+    let before = place.admin().show(live).await.unwrap().session;
     let as_of = place
         .admin()
         .list(ListQuery::default())
@@ -670,7 +671,7 @@ async fn c17_a_restart_closes_nothing_and_forgets_nothing<P: Durable>() {
         .as_of;
     let place = place.restart().await.restart().await;
     assert_eq!(
-        place.admin().show(live).await.unwrap(),
+        place.admin().show(live).await.unwrap().session,
         before,
         "the last request too"
     );
@@ -687,7 +688,7 @@ async fn c17_a_restart_closes_nothing_and_forgets_nothing<P: Durable>() {
     }
     let (next, _) = place.enter().await;
     assert!(
-        place.admin().show(next).await.unwrap().seq > as_of,
+        place.admin().show(next).await.unwrap().session.seq > as_of,
         "a number that only grows"
     );
 }
@@ -710,7 +711,10 @@ async fn c17_a_closing_goes_on_after_the_restart<P: Durable>() {
     place.admin().close(id, operator()).await.unwrap();
     let place = place.restart().await;
     assert!(!place.is_live(&token).await);
-    assert_eq!(place.admin().show(id).await.unwrap().state, State::Closing);
+    assert_eq!(
+        place.admin().show(id).await.unwrap().session.state,
+        State::Closing
+    );
     assert_eq!(place.registry().finish_begun().await.unwrap(), 1);
     assert_eq!(place.close(id).await.outcome, Ending::AlreadyClosed);
 }

@@ -10,13 +10,16 @@ use sessionctl::token::Token;
 
 use crate::sandbox::{Ran, Sandbox, Server, request};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 19] = [
     "list",
     "show",
     "count",
     "close-session",
     "drop-session",
     "open-session",
+    "locks",
+    "history",
+    "history show",
     "options",
     "options list",
     "options get",
@@ -155,7 +158,9 @@ fn machines_get_outcomes_too() {
     let csv = sandbox.run(&["close", &ana, "-o", "csv"]).ok();
     assert_eq!(
         csv,
-        format!("id,outcome,initiated,cause,user\n{ana},already_closed,false,command,ana\n")
+        format!(
+            "id,outcome,initiated,cause,user,processes,selections,locks,variables,on_close\n{ana},already_closed,false,command,ana,1,0,0,0,\n"
+        )
     );
     let count: Value = serde_json::from_str(&sandbox.run(&["count", "-o", "json"]).ok()).unwrap();
     assert_eq!(count["count"], 0);

@@ -1,6 +1,9 @@
 //! kill -9 while sessions are opened and closed: what was acknowledged is true after the restart (C03, C17, S09, S11).
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -138,4 +141,108 @@ fn check(server: &Server, stories: &[Story]) {
             Close::Unanswered => assert!(status == 200 || status == 401),
         }
     }
+}
+
+/// Keys that a method has kept.
+fn keys(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// C09, S41: the method of every closing that was acknowledged runs, at least once, whenever the server is killed.
+#[test]
+fn s41_every_on_close_key_is_seen_after_kill_9() {
+    let sandbox = Sandbox::new();
+    let (token_file, kept) = (sandbox.path("token"), sandbox.path("keys"));
+    let script = sandbox.path("on-close");
+    let lines = format!(
+        "#!/bin/sh\ncat > /dev/null\necho \"$SESSIONCTL_ON_CLOSE\" >> {}\n",
+        kept.display()
+    );
+    fs::write(&script, lines).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let arguments = [
+        "--admin",
+        "127.0.0.1:0",
+        "--admin-token-file",
+        token_file.to_str().unwrap(),
+        "--on-close",
+        script.to_str().unwrap(),
+        "--max-sessions",
+        "1000000",
+        "--open-rate",
+        "off",
+    ];
+    let mut acknowledged = Vec::new();
+    for round in 0..ROUNDS {
+        let server = sandbox.serve(&arguments);
+        let bearer = format!("Bearer {}", fs::read_to_string(&token_file).unwrap().trim());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let closing = scope.spawn(|| close_some(&server, &bearer, &stop));
+            std::thread::sleep(Duration::from_millis(80 + 41 * round));
+            server.signal("KILL");
+            stop.store(true, Ordering::Relaxed);
+            acknowledged.extend(closing.join().unwrap());
+        });
+    }
+    assert!(
+        acknowledged.len() > 20,
+        "{}: too little was tried",
+        acknowledged.len()
+    );
+    let server = sandbox.serve(&arguments);
+    let mut missing = Vec::new();
+    for _ in 0..600 {
+        let seen: HashSet<String> = keys(&kept).into_iter().collect();
+        missing = acknowledged
+            .iter()
+            .filter(|id| !seen.contains(&format!("{id}/1")))
+            .collect();
+        if missing.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(missing.is_empty(), "never ran: {missing:?}");
+    // What runs now is done: nothing is left that would run once more.
+    let count = || {
+        sandbox
+            .run(&[
+                "stats",
+                "-o",
+                "json",
+                "--server",
+                &server.admin,
+                "--token-file",
+                token_file.to_str().unwrap(),
+            ])
+            .ok()
+    };
+    for _ in 0..200 {
+        if count().contains("\"closing\":0") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(count().contains("\"closing\":0"), "{}", count());
+}
+
+/// Opens and closes until the server is gone; answers the closes that were acknowledged.
+fn close_some(server: &Server, bearer: &str, stop: &AtomicBool) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Some((id, _)) = open(server) else {
+            continue;
+        };
+        let body = if acknowledged.len() % 2 == 0 {
+            "{}"
+        } else {
+            r#"{"wait":5000}"#
+        };
+        if matches!(close(server, bearer, &id, body), Close::Acknowledged) {
+            acknowledged.push(id);
+        }
+    }
+    acknowledged
 }

@@ -235,7 +235,7 @@ async fn c10_only_sessions_with_a_process_count<P: Place>() {
     place.clock().advance(MINUTE);
     place.enter().await;
     assert!(matches!(
-        place.admin().show(legacy).await.unwrap().state,
+        place.admin().show(legacy).await.unwrap().session.state,
         State::Closing
     ));
     let stats = place.admin().stats().await.unwrap();
@@ -259,7 +259,10 @@ async fn c10_what_is_due_goes_before_who_is_idle<P: Place>() {
     place.enter().await;
     assert_eq!(place.registry().finish_begun().await.unwrap(), 1);
     assert_eq!(cause_of(&place, due).await, Some(Cause::Inactive));
-    assert_eq!(place.admin().show(idle).await.unwrap().state, State::Active);
+    assert_eq!(
+        place.admin().show(idle).await.unwrap().session.state,
+        State::Active
+    );
 }
 
 async fn s49_a_thousand_requests_without_cookies_end_no_users_session<P: Place>() {
@@ -333,7 +336,7 @@ fn short_process() -> Options {
 }
 
 async fn state<P: Place>(place: &P, id: SessionId) -> State {
-    place.admin().show(id).await.unwrap().state
+    place.admin().show(id).await.unwrap().session.state
 }
 
 /// 4D: the process ends after its time-out, the cookie lives on, and its next request has the same session.
@@ -359,7 +362,7 @@ async fn c11_a_suspended_session_gets_a_fresh_process<P: Place>() {
     place.clock().advance(20 * MINUTE);
     let entered = place.web().enter(Some(&token), browser()).await.unwrap();
     assert_eq!((entered.visit.id, entered.new_token.is_none()), (id, true));
-    let session = place.admin().show(id).await.unwrap();
+    let session = place.admin().show(id).await.unwrap().session;
     assert_eq!(
         (session.state, session.last_request_at),
         (State::Active, place.now())
@@ -453,7 +456,7 @@ async fn c13_a_live_cookie_counts_from_its_own_address_only<P: Place>() {
     let place = P::start(roomy(), Work::Regular).await;
     let entered = place.enter_from("192.0.2.1").await.unwrap();
     let (id, token) = (entered.visit.id, entered.new_token.unwrap());
-    let before = place.admin().show(id).await.unwrap();
+    let before = place.admin().show(id).await.unwrap().session;
     place.clock().advance(MINUTE);
     let elsewhere = Some("192.0.2.2".parse().unwrap());
     assert!(matches!(
@@ -466,7 +469,7 @@ async fn c13_a_live_cookie_counts_from_its_own_address_only<P: Place>() {
             Err(Error::OtherAddress)
         ));
     }
-    let session = place.admin().show(id).await.unwrap();
+    let session = place.admin().show(id).await.unwrap().session;
     assert_eq!(session.last_request_at, before.last_request_at, "no touch");
     assert_eq!(place.live_ids().await, [id], "no new session");
     assert_eq!(place.admin().stats().await.unwrap().refused.address, 3);

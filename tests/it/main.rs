@@ -8,12 +8,16 @@
 )]
 
 mod admin_contract;
+mod app_client;
+mod closing_contract;
+mod closing_steps;
 mod commands;
 mod crash;
 mod failures;
 mod generated;
 mod limits_contract;
 mod local;
+mod older_stores;
 mod options_commands;
 mod options_contract;
 mod places;

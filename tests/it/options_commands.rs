@@ -124,7 +124,9 @@ fn another(name: &str) -> &'static str {
         "cookie_path" => "/app",
         "cookie_same_site" => "strict",
         "eviction_order" => "oldest",
-        "max_sessions" | "address_prefix_v6" => "99",
+        "max_sessions" | "address_prefix_v6" | "context_limit" | "context_name_limit" => "99",
+        "on_close_slots" => "9",
+        "closing_grace_period" | "closing_time_limit" | "on_close_time_limit" => "9m",
         _ => "90m",
     }
 }

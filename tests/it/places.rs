@@ -10,12 +10,13 @@ use reqwest::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use sessionctl::admin::{
     Actor, Admin, EndRequest, Ending, OpenRequest, OptionsSet, Outcome, SetRequest,
 };
+use sessionctl::application::Application;
 use sessionctl::client::{Address, Client};
 use sessionctl::clock::{Clock as _, ManualClock, Timestamp};
 use sessionctl::cookie::CookiePolicy;
 use sessionctl::error::Error;
 use sessionctl::options::{OptionState, Options, Value};
-use sessionctl::registry::Registry;
+use sessionctl::registry::{OnClose, Registry};
 use sessionctl::server::{self, AdminListener, Listeners, TrustedProxies};
 use sessionctl::session::{SessionId, State};
 use sessionctl::sessions::{Entered, Sessions, Visit};
@@ -29,6 +30,8 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::app_client::AppClient;
 
 /// Makes a test of each rule in each place.
 macro_rules! in_every_place {
@@ -59,11 +62,17 @@ pub(crate) enum Work {
 pub(crate) trait Place: Sized {
     type Admin: Admin;
     type Web: Sessions;
+    type App: Application;
     type Store: Store;
 
-    async fn start(options: Options, work: Work) -> Self;
+    async fn start(options: Options, work: Work) -> Self {
+        Self::start_calling(OnClose::default(), options, work).await
+    }
+    /// The same with an on-close method.
+    async fn start_calling(on_close: OnClose, options: Options, work: Work) -> Self;
     fn admin(&self) -> &Self::Admin;
     fn web(&self) -> &Self::Web;
+    fn app(&self) -> &Self::App;
     fn registry(&self) -> &Registry<Self::Store>;
     fn clock(&self) -> &ManualClock;
 
@@ -197,11 +206,18 @@ pub(crate) struct Running<S: Store> {
     work: Option<JoinHandle<()>>,
     clock: ManualClock,
     options: Options,
+    on_close: OnClose,
 }
 
 impl<S: Store> Running<S> {
-    fn start(store: S, clock: ManualClock, options: Options, work: Work) -> Self {
-        let registry = Registry::new(store, Arc::new(clock.clone()));
+    fn start(
+        store: S,
+        clock: ManualClock,
+        options: Options,
+        on_close: OnClose,
+        work: Work,
+    ) -> Self {
+        let registry = Registry::with_on_close(store, Arc::new(clock.clone()), on_close.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = registry.clone();
         let work = (work == Work::Regular).then(|| {
@@ -216,6 +232,7 @@ impl<S: Store> Running<S> {
             work,
             clock,
             options,
+            on_close,
         }
     }
 
@@ -237,15 +254,20 @@ pub(crate) struct InMemory(Running<MemoryStore>);
 impl Place for InMemory {
     type Admin = Registry<MemoryStore>;
     type Web = Registry<MemoryStore>;
+    type App = Registry<MemoryStore>;
     type Store = MemoryStore;
 
-    async fn start(options: Options, work: Work) -> Self {
+    async fn start_calling(on_close: OnClose, options: Options, work: Work) -> Self {
         Self(Running::start(
             MemoryStore::new(options.clone().into()),
             monday(),
             options,
+            on_close,
             work,
         ))
+    }
+    fn app(&self) -> &Self::App {
+        &self.0.registry
     }
     fn admin(&self) -> &Self::Admin {
         &self.0.registry
@@ -268,17 +290,23 @@ pub(crate) struct OnDisk {
 }
 
 impl OnDisk {
-    fn open(directory: TempDir, clock: ManualClock, options: Options, work: Work) -> Self {
+    fn open(
+        directory: TempDir,
+        clock: ManualClock,
+        options: Options,
+        on_close: OnClose,
+        work: Work,
+    ) -> Self {
         let data = DataDir::exclusive(directory.path(), true).expect("the directory");
         let store = SqliteStore::open(data, options.clone().into()).expect("the store");
         Self {
-            running: Running::start(store, clock, options, work),
+            running: Running::start(store, clock, options, on_close, work),
             directory,
         }
     }
 
     /// Stops and lets go of the directory.
-    async fn close(mut self) -> (TempDir, ManualClock, Options) {
+    async fn close(mut self) -> (TempDir, ManualClock, Options, OnClose) {
         self.running.stop().await;
         let Self {
             running:
@@ -286,27 +314,33 @@ impl OnDisk {
                     registry,
                     clock,
                     options,
+                    on_close,
                     ..
                 },
             directory,
         } = self;
         drop(registry);
-        (directory, clock, options)
+        (directory, clock, options, on_close)
     }
 }
 
 impl Place for OnDisk {
     type Admin = Registry<SqliteStore>;
     type Web = Registry<SqliteStore>;
+    type App = Registry<SqliteStore>;
     type Store = SqliteStore;
 
-    async fn start(options: Options, work: Work) -> Self {
+    async fn start_calling(on_close: OnClose, options: Options, work: Work) -> Self {
         Self::open(
             tempfile::tempdir().expect("a directory"),
             monday(),
             options,
+            on_close,
             work,
         )
+    }
+    fn app(&self) -> &Self::App {
+        &self.running.registry
     }
     fn admin(&self) -> &Self::Admin {
         &self.running.registry
@@ -329,8 +363,8 @@ impl Durable for OnDisk {
         } else {
             Work::ByHand
         };
-        let (directory, clock, options) = self.close().await;
-        Self::open(directory, clock, options, work)
+        let (directory, clock, options, on_close) = self.close().await;
+        Self::open(directory, clock, options, on_close, work)
     }
 }
 
@@ -339,6 +373,7 @@ pub(crate) struct BehindServer {
     disk: OnDisk,
     admin: Client,
     web: WebClient,
+    app: AppClient,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
 }
@@ -356,20 +391,24 @@ impl BehindServer {
         );
         let (stop, stopped) = oneshot::channel::<()>();
         let registry = disk.running.registry.clone();
+        let app_token = Token::mint().expect("a token");
         let listeners = Listeners {
             web,
             admin,
+            app_token: Some(app_token.hash()),
             web_connections: 64,
             trusted_proxies: TrustedProxies::new(vec!["127.0.0.1/32".parse().expect("a network")]),
         };
         let server = tokio::spawn(server::serve(registry, listeners, async {
             drop(stopped.await)
         }));
+        let app = AppClient::new(&socket, &app_token);
         let admin = Client::new(&Address::Unix(socket), None).expect("a client");
         Self {
             disk,
             admin,
             web: client,
+            app,
             stop: Some(stop),
             server,
         }
@@ -381,7 +420,14 @@ impl BehindServer {
         clock: ManualClock,
         options: Options,
     ) -> impl Future<Output = Self> {
-        Self::serve(OnDisk::open(directory, clock, options, Work::Regular))
+        let on_close = OnClose::default();
+        Self::serve(OnDisk::open(
+            directory,
+            clock,
+            options,
+            on_close,
+            Work::Regular,
+        ))
     }
 
     pub(crate) fn socket(&self) -> std::path::PathBuf {
@@ -392,10 +438,14 @@ impl BehindServer {
 impl Place for BehindServer {
     type Admin = Client;
     type Web = WebClient;
+    type App = AppClient;
     type Store = SqliteStore;
 
-    async fn start(options: Options, work: Work) -> Self {
-        Self::serve(OnDisk::start(options, work).await).await
+    async fn start_calling(on_close: OnClose, options: Options, work: Work) -> Self {
+        Self::serve(OnDisk::start_calling(on_close, options, work).await).await
+    }
+    fn app(&self) -> &AppClient {
+        &self.app
     }
     fn admin(&self) -> &Client {
         &self.admin
@@ -579,6 +629,8 @@ impl Sessions for WebClient {
                 initiated: true,
                 cause: None,
                 user: None,
+                freed: Default::default(),
+                on_close: Vec::new(),
             })),
             (StatusCode::UNAUTHORIZED, None) => Ok(None),
             (status, _) => panic!("{status}"),

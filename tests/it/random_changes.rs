@@ -11,7 +11,9 @@ use sessionctl::session::{Cause, Kind, Mode, Session, SessionId, State};
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
 use sessionctl::store::sqlite::SqliteStore;
-use sessionctl::store::{Applied, Change, End, Found, NewSession, Seen, SetOptions, Store, Use};
+use sessionctl::store::{
+    Applied, Change, Claim, End, Found, NewSession, Seen, SetOptions, Store, Use, Work,
+};
 use sessionctl::token::{Token, TokenHash};
 
 /// Numbers that look random and are the same in every run (SplitMix64).
@@ -92,9 +94,25 @@ impl<S: Store> World<S> {
                 self.apply(Change::Expire { actor, limit }).await;
             }
             8 => {
-                for id in self.store.claim(self.now, self.now, 3).await.unwrap() {
-                    self.apply(Change::FinishClose(id)).await;
-                    self.ended.entry(id).or_insert("finished");
+                let claim = Claim {
+                    until: self.now,
+                    max: 3,
+                    runs: 0,
+                    has_method: false,
+                    only: None,
+                };
+                for work in self.store.claim(claim, self.now).await.unwrap() {
+                    match work {
+                        Work::Finish(id) => {
+                            self.apply(Change::FinishClose(id)).await;
+                            self.ended.entry(id).or_insert("finished");
+                        }
+                        Work::Process(key, _) => {
+                            let (run, saved) = (None, None);
+                            let end = Change::FinishProcess { key, run, saved };
+                            self.apply(end).await;
+                        }
+                    }
                 }
             }
             9 => self.set_options().await,
@@ -114,6 +132,8 @@ impl<S: Store> World<S> {
             user: (self.random.below(3) == 0).then(|| "ana".into()),
             ip: None,
             user_agent: None,
+            idle_timeout: None,
+            previous: None,
             actor: "server".into(),
         };
         let (id, is_guest, before) = (new.id, new.user.is_none(), self.page().await);
@@ -160,6 +180,7 @@ impl<S: Store> World<S> {
             ),
             Seen::Nobody => {}
             Seen::OtherAddress => panic!("it has no address"),
+            Seen::Rotated => panic!("nobody signs in"),
             Seen::Suspended(found) => {
                 assert!(found == id && !self.ended.contains_key(&id));
                 match self

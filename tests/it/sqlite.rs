@@ -12,9 +12,9 @@ use sessionctl::error::Error;
 use sessionctl::options::{Options, Settings, Value};
 use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
+use sessionctl::store::Store as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
 use sessionctl::store::sqlite::{OpenError, SqliteStore};
-use sessionctl::store::{Found, Store as _};
 use tokio::time::timeout;
 
 use crate::places::{OnDisk, Place, Work, browser, operator, roomy, setting};
@@ -92,7 +92,10 @@ async fn a_begun_closing_refuses_at_once_and_answers_after_its_commit() {
     disk.execute_batch("ROLLBACK").unwrap();
     assert!(closing.await.unwrap().unwrap().initiated);
     assert!(!place.is_live(&token).await);
-    assert_eq!(place.admin().show(id).await.unwrap().state, State::Closing);
+    assert_eq!(
+        place.admin().show(id).await.unwrap().session.state,
+        State::Closing
+    );
 }
 
 /// A drop that cuts a closing short is told to its closer after its own commit, not after the closing's.
@@ -175,7 +178,7 @@ async fn an_eviction_and_its_opening_are_one_commit() {
     );
     assert_eq!((sessions, closings), (2, 1));
     assert_eq!(
-        place.admin().show(evicted).await.unwrap().state,
+        place.admin().show(evicted).await.unwrap().session.state,
         State::Closing
     );
 }
@@ -383,60 +386,6 @@ fn a_directory_with_other_things_in_it_is_refused() {
     assert_eq!(mode & 0o777, 0o755, "and left as it is");
 }
 
-/// What the second schema had of the options.
-const SERVED_WITH: &str = "CREATE TABLE served_with (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    INSERT INTO served_with VALUES ('max_sessions', 7), ('secure_cookie', 0), ('inactive_session_timeout', 5400000);";
-
-/// A store of an older schema is looked at as it is, and migrated by whoever changes it.
-#[tokio::test]
-async fn an_older_store_is_read_and_migrated() {
-    for (version, tables) in [(1, ""), (2, SERVED_WITH)] {
-        let place = OnDisk::start(roomy(), Work::ByHand).await;
-        let (id, _) = place.enter().await;
-        place.registry().store().flush(place.now()).await.unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let copied = directory.path().join("sessions.sqlite");
-        database(&place)
-            .execute("VACUUM INTO ?1", [copied.to_str().unwrap()])
-            .unwrap();
-        let old = Connection::open(&copied).unwrap();
-        old.execute_batch(&format!(
-            "DROP TABLE options; DROP TABLE latest; {tables}
-             ALTER TABLE sessions DROP COLUMN confirmed; ALTER TABLE sessions DROP COLUMN suspended_at;
-             PRAGMA user_version = {version}; PRAGMA application_id = 1397052243",
-        ))
-        .unwrap();
-        drop(old);
-        fs::write(directory.path().join("lock"), "").unwrap();
-        let now = place.now();
-        let looked =
-            SqliteStore::open_read_only(DataDir::shared(directory.path()).unwrap()).unwrap();
-        assert!(matches!(
-            looked.find(id, now).await.unwrap(),
-            Found::Open(..)
-        ));
-        drop(looked);
-        let data = DataDir::exclusive(directory.path(), false).unwrap();
-        let changed = SqliteStore::open_as_served(data).unwrap();
-        assert!(matches!(
-            changed.find(id, now).await.unwrap(),
-            Found::Open(..)
-        ));
-        let settings = changed.settings().unwrap();
-        let options = settings.options();
-        let kept = (
-            options.max_sessions,
-            options.cookie_secure,
-            options.inactive_session_timeout,
-        );
-        let expected = match version {
-            1 => (100, true, Duration::from_secs(480 * 60)),
-            _ => (7, false, Duration::from_secs(90 * 60)),
-        };
-        assert_eq!(kept, expected);
-    }
-}
-
 /// A file that happens to be called `lock` makes no store.
 #[test]
 fn somebody_elses_lock_file_is_left_alone() {
@@ -486,7 +435,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
         open(directory.path()),
         Err(OpenError::NewerSchema { found: 99, .. })
     ));
-    database().pragma_update(None, "user_version", 3).unwrap();
+    database().pragma_update(None, "user_version", 4).unwrap();
     assert!(open(directory.path()).is_ok());
     database().pragma_update(None, "application_id", 7).unwrap();
     assert!(matches!(

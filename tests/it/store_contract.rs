@@ -10,7 +10,9 @@ use sessionctl::sessions::Visit;
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
 use sessionctl::store::sqlite::SqliteStore;
-use sessionctl::store::{Applied, Change, End, Found, NewSession, Part, Seen, Store, Use};
+use sessionctl::store::{
+    Applied, Change, Claim, End, Found, NewSession, Part, Seen, Store, Use, Work,
+};
 use sessionctl::token::{Token, TokenHash};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -51,6 +53,8 @@ async fn c14_a_hard_limit_holds_for_all_sessions() {
             user: None,
             ip: None,
             user_agent: None,
+            idle_timeout: None,
+            previous: None,
             actor: "server".into(),
         }
     };
@@ -140,6 +144,8 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
         user: Some("ana".into()),
         ip: None,
         user_agent: Some("agent".into()),
+        idle_timeout: None,
+        previous: None,
         actor: "server".into(),
     };
     let (id, token_hash) = (new.id, new.token_hash);
@@ -203,7 +209,7 @@ async fn an_open_session_is_found_by_its_token_and_its_id<S: Store>(store: &S) {
         (visit.id, visit.user.as_deref(), visit.expires_at),
         (id, Some("ana"), Some(second(60)))
     );
-    let Found::Open(session, None) = store.find(id, second(1)).await.unwrap() else {
+    let Found::Open(session, None, _) = store.find(id, second(1)).await.unwrap() else {
         panic!("it is open")
     };
     assert_eq!((session.login_at, session.idle_ms), (Some(second(0)), 1000));
@@ -256,7 +262,7 @@ async fn begin_happens_once_and_ends_the_token<S: Store>(store: &S) {
     let first = end(id, Cause::Command);
     let (found, part) = apply(store, Change::BeginClose(first.clone()), second(1)).await;
     assert!(
-        matches!(found, Found::Open(session, Some(Cause::Command)) if session.state == State::Closing)
+        matches!(found, Found::Open(session, Some(Cause::Command), _) if session.state == State::Closing)
     );
     assert_eq!(part, Part::Began);
     assert!(!is_live(store, &token, second(1)).await);
@@ -294,7 +300,7 @@ async fn no_change_brings_a_session_back<S: Store>(store: &S) {
             Change::Drop(end(id, Cause::Dropped)),
         ] {
             let (found, part) = apply(store, change, second(4)).await;
-            assert!(matches!(found, Found::Closed(_)) && part == Part::None);
+            assert!(matches!(found, Found::Closed(..)) && part == Part::None);
         }
     }
     assert_eq!(
@@ -318,7 +324,7 @@ async fn only_what_was_begun_is_finished<S: Store>(store: &S) {
     )
     .await;
     let (found, _) = apply(store, Change::FinishClose(id), second(3)).await;
-    let Found::Closed(closed) = found else {
+    let Found::Closed(closed, _) = found else {
         panic!("it is closed")
     };
     assert_eq!(
@@ -327,16 +333,32 @@ async fn only_what_was_begun_is_finished<S: Store>(store: &S) {
     );
 }
 
+/// Closings that have nothing left but their end, since there is no method.
+async fn claim<S: Store>(
+    store: &S,
+    now: Timestamp,
+    until: Timestamp,
+    max: usize,
+) -> Vec<SessionId> {
+    let claim = Claim {
+        until,
+        max,
+        runs: 0,
+        has_method: false,
+        only: None,
+    };
+    let work = store.claim(claim, now).await.unwrap();
+    let ids = work.into_iter().map(|work| match work {
+        Work::Finish(id) => id,
+        work => panic!("{work:?}"),
+    });
+    ids.collect()
+}
+
 async fn begun_closings_are_claimed_once_until_the_lease_ends<S: Store>(store: &S) {
     let (first, _) = open(store, second(0)).await;
     let (other, _) = open(store, second(0)).await;
-    assert!(
-        store
-            .claim(second(0), second(9), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(claim(store, second(0), second(9), 10).await.is_empty());
     apply(
         store,
         Change::BeginClose(end(first, Cause::Command)),
@@ -349,24 +371,12 @@ async fn begun_closings_are_claimed_once_until_the_lease_ends<S: Store>(store: &
         second(1),
     )
     .await;
-    assert_eq!(
-        store.claim(second(1), second(10), 1).await.unwrap(),
-        [first]
-    );
-    assert_eq!(
-        store.claim(second(1), second(10), 10).await.unwrap(),
-        [other]
-    );
-    assert!(
-        store
-            .claim(second(9), second(20), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(claim(store, second(1), second(10), 1).await, [first]);
+    assert_eq!(claim(store, second(1), second(10), 10).await, [other]);
+    assert!(claim(store, second(9), second(20), 10).await.is_empty());
     apply(store, Change::FinishClose(other), second(9)).await;
     assert_eq!(
-        store.claim(second(10), second(20), 10).await.unwrap(),
+        claim(store, second(10), second(20), 10).await,
         [first],
         "its worker died"
     );
@@ -396,14 +406,14 @@ async fn expiring_ends_only_what_is_due<S: Store>(store: &S) {
     for id in [first, other] {
         let found = store.find(id, second(89)).await.unwrap();
         assert!(
-            matches!(found, Found::Open(_, Some(Cause::Inactive))),
+            matches!(found, Found::Open(_, Some(Cause::Inactive), _)),
             "{found:?}"
         );
     }
     assert!(is_live(store, &token, second(89)).await);
     assert_eq!(expire(store, 10, second(90)).await, 1);
     assert_eq!(
-        store.claim(second(90), second(99), 10).await.unwrap(),
+        claim(store, second(90), second(99), 10).await,
         [first, other, busy]
     );
 }
@@ -440,13 +450,13 @@ async fn what_is_due_makes_room<S: Store>(store: &S) {
     let (id, token) = open(store, second(60)).await;
     assert!(is_live(store, &token, second(60)).await);
     assert_eq!(
-        store.claim(second(60), second(99), 10).await.unwrap().len(),
+        claim(store, second(60), second(99), 10).await.len(),
         1,
         "no more than it took"
     );
     assert!(matches!(
         store.find(id, second(60)).await.unwrap(),
-        Found::Open(_, None)
+        Found::Open(_, None, _)
     ));
 }
 

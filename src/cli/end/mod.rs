@@ -1,7 +1,9 @@
 //! `sessionctl close-session` and `drop-session`: one target after the other, each reported, none lost on the way.
 
+mod item;
 mod report;
 mod targets;
+mod waiting;
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -13,13 +15,20 @@ use self::report::{Onward, Report, Verb};
 use self::targets::Targets;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use super::quoted;
 use super::signals::Signals;
-use super::target::{Access, Context, Operation};
+use super::target::{Access, Calls, Context, Operation};
+use super::{method, quoted};
 use crate::admin::{Admin, EndRequest, Reason};
-use crate::session::SessionId;
-use crate::session::SessionIdError;
+use crate::on_close::Method;
+use crate::session::{SessionId, SessionIdError};
 use crate::wire::LONGEST_WAIT;
+
+/// What `--help` of `close-session` begins with.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  sessionctl close-session UUID                   close it, and wait until it is
+  sessionctl close-session --no-wait UUID UUID    only refuse their cookies from now on
+  sessionctl list -q | sessionctl close-session - close them all";
 
 #[derive(Debug, Args)]
 pub(super) struct CloseArguments {
@@ -28,9 +37,12 @@ pub(super) struct CloseArguments {
     /// Wait this long for a session to be closed; its cookie is refused from the start
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     wait: Duration,
-    /// Return as soon as the cookie is refused
+    /// Return as soon as the cookie is refused; called by an on-close method, it always does
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
+    /// With --local: call this program for each process that closes, in place of what the last server called; or save, or none
+    #[arg(long, value_name = "PROGRAM")]
+    on_close: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -53,48 +65,59 @@ pub(super) struct EndSessions {
     stdin: Box<dyn BufRead + Send>,
     named: Vec<SessionId>,
     reason: Option<Reason>,
+    /// The name of the on-close method that was given.
+    on_close: Option<String>,
+    method: Option<Method>,
 }
 
 impl EndSessions {
-    pub(super) fn closing(arguments: CloseArguments, stdin: Box<dyn BufRead + Send>) -> Self {
+    /// Closes sessions. A command that an on-close method calls never waits: it could wait for itself (C09).
+    pub(super) fn closing(
+        arguments: CloseArguments,
+        stdin: Box<dyn BufRead + Send>,
+        is_in_method: bool,
+    ) -> Self {
         let CloseArguments {
             common,
             wait,
             no_wait,
+            on_close,
         } = arguments;
-        let wait = if no_wait { Duration::ZERO } else { wait };
+        let returns_at_once = no_wait || is_in_method;
         Self {
             verb: Verb::Close,
             arguments: common,
-            wait,
+            wait: if returns_at_once {
+                Duration::ZERO
+            } else {
+                wait
+            },
             stdin,
             named: Vec::new(),
             reason: None,
+            on_close,
+            method: None,
         }
     }
 
     pub(super) fn dropping(arguments: Arguments, stdin: Box<dyn BufRead + Send>) -> Self {
-        let (named, wait) = (Vec::new(), Duration::ZERO);
         Self {
             verb: Verb::Drop,
             arguments,
-            wait,
+            wait: Duration::ZERO,
             stdin,
-            named,
+            named: Vec::new(),
             reason: None,
+            on_close: None,
+            method: None,
         }
     }
 
     fn reads_stdin(&self) -> bool {
         self.arguments.uuids.iter().any(|uuid| uuid == "-")
     }
-}
 
-impl Operation for EndSessions {
-    const ACCESS: Access = Access::Change;
-
-    /// Every UUID that was named is read before the first session ends.
-    fn check(&mut self) -> Result<()> {
+    fn read_named(&mut self) -> Result<()> {
         let is_one = self.arguments.uuids.len() == 1;
         for (index, uuid) in self
             .arguments
@@ -111,6 +134,16 @@ impl Operation for EndSessions {
             });
             self.named.push(id?);
         }
+        Ok(())
+    }
+}
+
+impl Operation for EndSessions {
+    const ACCESS: Access = Access::Change;
+
+    /// Every UUID that was named is read before the first session ends.
+    fn check(&mut self) -> Result<()> {
+        self.read_named()?;
         if self.reads_stdin() && !self.named.is_empty() {
             return Err(Failure::new(
                 Exit::Usage,
@@ -128,7 +161,20 @@ impl Operation for EndSessions {
         if self.wait > LONGEST_WAIT {
             return Err(Failure::new(Exit::Usage, "--wait is at most 10m").into());
         }
+        let method = self.on_close.as_deref();
+        let method = method.map(|name| method::named(name, Vec::new()));
+        self.method = method
+            .transpose()
+            .map_err(|failure| failure.with_exit(Exit::Usage))?;
         Ok(())
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        match (self.verb, &self.method) {
+            (Verb::Drop, _) => Calls::Nothing,
+            (Verb::Close, Some(method)) => Calls::Chosen(method),
+            (Verb::Close, None) => Calls::Served,
+        }
     }
 
     async fn run<A: Admin>(
@@ -176,7 +222,8 @@ impl Operation for EndSessions {
             else {
                 break;
             };
-            if report.record(output, id, result) == Onward::Stop || report.stopped.is_some() {
+            let onward = report.record(admin, id, result, output).await;
+            if onward == Onward::Stop || report.stopped.is_some() {
                 break;
             }
         }

@@ -4,15 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Error as AnyError, Result};
-use serde::Serialize;
 use uuid::Uuid;
 
+use super::item::{CSV_HEADER, Item};
+use super::waiting;
 use crate::admin::{Admin, EndRequest, Ending, Outcome};
 use crate::cli::exit::{Exit, Failure, exit_of};
 use crate::cli::output::{Format, Output};
+use crate::cli::runs;
 use crate::cli::signals::Signals;
-use crate::cli::text::{csv_cell, json, visible};
+use crate::cli::text::{json, visible};
 use crate::error::Error;
+use crate::on_close::Freed;
 use crate::session::SessionId;
 use crate::wire::SCHEMA;
 
@@ -57,52 +60,6 @@ pub(super) struct Report {
     unwritten: Option<AnyError>,
 }
 
-/// One outcome as JSON; `failed` and `unknown` are the command line's own.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Item<'a> {
-    Ended(&'a Outcome),
-    Failed {
-        id: SessionId,
-        outcome: &'static str,
-        initiated: bool,
-        error: &'a str,
-    },
-}
-
-impl<'a> Item<'a> {
-    fn unknown(id: SessionId, error: &'a str) -> Self {
-        Self::Failed {
-            id,
-            outcome: "unknown",
-            initiated: false,
-            error,
-        }
-    }
-
-    fn csv(&self) -> String {
-        match self {
-            Self::Ended(Outcome {
-                id,
-                outcome,
-                initiated,
-                cause,
-                user,
-            }) => {
-                let cause = cause.map(|cause| cause.as_str()).unwrap_or_default();
-                let user = user.as_deref().map(csv_cell).unwrap_or_default();
-                format!("{id},{outcome},{initiated},{cause},{user}")
-            }
-            Self::Failed {
-                id,
-                outcome,
-                initiated,
-                ..
-            } => format!("{id},{outcome},{initiated},,"),
-        }
-    }
-}
-
 impl Report {
     pub(super) fn new(verb: Verb, wait: Duration, target: String) -> Self {
         let exits = Vec::new();
@@ -144,9 +101,15 @@ impl Report {
             }
         };
         let mut ending = std::pin::pin!(ending);
-        let signal = tokio::select! {
-            result = &mut ending => return Some(result),
-            signal = signals.next() => signal,
+        let result = tokio::select! {
+            result = &mut ending => Ok(result),
+            signal = signals.next() => Err(signal),
+            never = waiting::show(admin, id, output) => match never {},
+        };
+        output.clear_progress();
+        let signal = match result {
+            Ok(result) => return Some(result),
+            Err(signal) => signal,
         };
         output.tell(&format!(
             "stopping: waiting for {id}; once more to leave it"
@@ -169,29 +132,21 @@ impl Report {
         output.tell_error(error);
     }
 
-    pub(super) fn record(
+    pub(super) async fn record<A: Admin>(
         &mut self,
-        output: &mut Output,
+        admin: &A,
         id: SessionId,
         result: Result<Outcome, Error>,
+        output: &mut Output,
     ) -> Onward {
         match result {
             Ok(outcome) => {
-                match outcome.outcome {
-                    Ending::Ignored => self.failed += 1,
-                    _ => self.done += 1,
-                }
-                self.exits.push(self.exit_of_outcome(&outcome));
-                self.write(output, &Item::Ended(&outcome));
-                if outcome.outcome == Ending::Ignored {
-                    output.tell(&format!(
-                        "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: sessionctl {} drop-session {id}",
-                        self.target
-                    ));
-                }
+                self.record_outcome(output, &outcome);
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
                     let waited = humantime::format_duration(self.wait);
-                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished within {waited}"));
+                    let busy = waiting::busy_now(admin, id).await;
+                    let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
+                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished within {waited}{busy}"));
                 }
             }
             Err(error) => self.record_failure(output, id, error),
@@ -200,6 +155,33 @@ impl Report {
             Onward::Stop
         } else {
             Onward::Next
+        }
+    }
+
+    fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome) {
+        let id = outcome.id;
+        match outcome.outcome {
+            Ending::Ignored => self.failed += 1,
+            _ => self.done += 1,
+        }
+        self.exits.push(self.exit_of_outcome(outcome));
+        self.write(output, &Item::Ended(outcome));
+        if outcome.freed != Freed::default() {
+            output.tell_details(&format!("{id}: freed {}", runs::freed(outcome.freed)));
+        }
+        for run in &outcome.on_close {
+            match runs::complaint(run) {
+                Some(complaint) => output.tell(&format!("warning: {id}: {complaint}")),
+                None => {
+                    output.tell_details(&format!("{id}: on-close method for {}", runs::line(run)))
+                }
+            }
+        }
+        if outcome.outcome == Ending::Ignored {
+            output.tell(&format!(
+                "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: sessionctl {} drop-session {id}",
+                self.target
+            ));
         }
     }
 
@@ -250,7 +232,7 @@ impl Report {
     pub(super) fn begin(&mut self, output: &mut Output) {
         let written = match output.format {
             Format::Json => output.line(&format!("{{\"schema\":{SCHEMA},\"items\":[")),
-            Format::Csv => output.line("id,outcome,initiated,cause,user"),
+            Format::Csv => output.line(CSV_HEADER),
             Format::Table | Format::Jsonl | Format::Uuid => Ok(()),
         };
         self.note(written);

@@ -7,8 +7,11 @@ use super::Generated;
 use super::page::Page;
 use crate::cli::config::{DEFAULT_FILE, default_in_words, sentence};
 use crate::cli::exit::{EXIT_CODES, Exit};
+use crate::cli::method::PASSED_ON;
 use crate::cli::target::{SYSTEM_DATA, SYSTEM_SOCKET};
+use crate::on_close::ANSWER_LIMIT;
 use crate::options::{FIXED_OPTIONS, OPTIONS, OptionSpec};
+use crate::registry::ON_CLOSE_VARIABLE;
 
 /// The section of what is no command.
 const SECTION: &str = "7";
@@ -60,6 +63,7 @@ fn options_page() -> Page {
     add_precedence(&mut page);
     add_what_a_change_ends(&mut page);
     add_fixed_options(&mut page);
+    add_on_close(&mut page);
     add_configuration_file(&mut page);
     add_permissions(&mut page);
     add_files(&mut page);
@@ -143,11 +147,46 @@ fn add_fixed_options(page: &mut Page) {
     page.section("FIXED AT THE START");
     page.paragraph(
         "These come from the file and the flags alone. The admin API cannot set them: whoever may end sessions is not \
-         thereby to move the data, to open the server to others, or to choose whose word about a client's address is believed.",
+         thereby to move the data, to open the server to others, to choose whose word about a client's address is believed, or to \
+         choose which program is started.",
     );
     for (name, summary) in &FIXED_OPTIONS {
         page.term(&format!("`{name}`"), &[&format!("{}.", sentence(summary))]);
     }
+}
+
+fn add_on_close(page: &mut Page) {
+    page.section("ON-CLOSE METHOD");
+    page.paragraph(
+        "When a process of a session closes, the server calls the program of `on_close`, while the variables, selections and \
+         record locks of the process are still there. It is started directly, without a shell, with `on_close_arguments`, in \
+         the directory `/`. Scalable sessions, `sessionctl drop-session` and a process that ends by itself call nothing.",
+    );
+    page.paragraph(&format!(
+        "On its standard input it reads one JSON document: `key`, `session`, `process`, `context`, `cause`, `reason`, `actor`, \
+         `closed_at` and `late`. What it writes on its standard output, JSON of at most {} KiB or nothing, is kept as the saved \
+         information of the session, for the application. It ends with 0 if all went well. Whatever it does, the session is \
+         closed; `sessionctl history show` tells what became of it.",
+        ANSWER_LIMIT / 1024
+    ));
+    page.paragraph(
+        "It is called at least once for each process. If the server is killed meanwhile, it is called again with the same \
+         `key`. If it could not be called before `closing_time_limit` was over, it is called later with a copy of what the \
+         process had, and `late` is true: the records are not locked any more. When `on_close_time_limit` is over, it gets \
+         SIGTERM and then SIGKILL, together with everything that it has started.",
+    );
+    let passed_on = PASSED_ON.map(|name| format!("`{name}`")).join(", ");
+    page.paragraph(&format!(
+        "Of the server's environment it gets {passed_on}, where they are set. `{ON_CLOSE_VARIABLE}` is the key; \
+         `SESSIONCTL_SERVER`, and `SESSIONCTL_TOKEN_FILE` where a token is needed, lead its own `sessionctl` commands to this \
+         server. Such commands never wait for a closing: `close-session` returns as soon as the cookie is refused.",
+    ));
+    page.paragraph(
+        "The word `save` stands for a method that needs no program: it keeps the context itself as the saved information. The \
+         word `none` stands for no method, as a flag that wins over the file. Without a server, `sessionctl --local DIR \
+         close-session` calls what the last server of the directory called, with `SESSIONCTL_LOCAL` in the place of \
+         `SESSIONCTL_SERVER`; its flag `--on-close` names another.",
+    );
 }
 
 fn add_configuration_file(page: &mut Page) {
@@ -156,8 +195,9 @@ fn add_configuration_file(page: &mut Page) {
     page.paragraph(&format!(
         "`{DEFAULT_FILE}` is read if it is there; `sessionctl serve --config` names another. It is TOML. Its keys are {}, all \
          of them optional, and its table `[options]` has the options of this page. Values of options are written as they are \
-         typed, or as numbers and switches of TOML; `trusted_proxies` is a list, where the flag has commas. Anything else in the \
-         file is refused.",
+         typed, or as numbers and switches of TOML; `trusted_proxies` is a list, where the flag has commas, and \
+         `on_close_arguments` is one, where the flag `--on-close-argument` stands once for each. Anything else in the file is \
+         refused.",
         keys.join(", ")
     ));
     page.paragraph("For example:");
@@ -192,6 +232,16 @@ fn add_permissions(page: &mut Page) {
         "`admin_token_file`",
         &["A file, not a link, that the server's user owns and nobody else can read: `chmod 600`. It is made if it is not \
            there. An admin address with a port needs one."],
+    );
+    page.term(
+        "`app_token_file`",
+        &["A file like that of the admin token, with another token in it."],
+    );
+    page.term(
+        "`on_close`",
+        &["A file that root or the server's user owns, that neither group nor others can write, and that can be executed. \
+           The same holds for every directory on the way to it and for every link, save that others may write a directory \
+           such as `/tmp` if the program is in one below it."],
     );
 }
 

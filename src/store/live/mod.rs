@@ -3,24 +3,41 @@
 //! `prepare` decides a change and publishes what it refuses; `publish` makes visible what a commit has made durable.
 //! Everything sits behind one `RwLock` of the store around it; touches need only a shared borrow.
 
+mod ending;
+mod locks;
+mod processes;
 mod room;
+mod saved;
+mod timers;
 mod views;
+mod work;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use slab::Slab;
-use uuid::Uuid;
 
+use self::ending::Closed;
+use self::locks::LockTable;
+use self::processes::Process;
 use self::room::Rank;
-use super::record::{Begin, Record, Row, Standing, Tombstone};
-use super::{Change, End, Impact, MadeRoom, NewSession, Part};
+pub(super) use self::saved::named;
+use self::timers::Timers;
+use self::work::Queue;
+use super::record::{Begin, KeptProcess, Record, Row, Standing, Tombstone};
+use super::wait::{Bells, Handover};
+use super::{Applied, Change, Impact, MadeRoom, NewSession, Part, Unfit};
 use crate::clock::Timestamp;
+use crate::context::{Context, Lock};
 use crate::options::{OptionError, Options, Settings};
-use crate::session::{Cause, Mode, Seq, SessionId};
+use crate::session::{Kind, Mode, ProcessNumber, Seq, SessionId};
 use crate::token::TokenHash;
+
+/// How long a token that a login has replaced is known for what it was (the table of states).
+const ROTATED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct LiveSet {
     /// In force.
@@ -35,6 +52,8 @@ pub(super) struct LiveSet {
     by_id: HashMap<SessionId, usize>,
     by_token: HashMap<TokenHash, usize>,
     by_seq: BTreeMap<Seq, usize>,
+    /// Tokens that a login has replaced: until when that is remembered, and what must be on disk before it is told.
+    rotated: HashMap<TokenHash, (Timestamp, Seq)>,
     /// Lower bounds of the deadlines; an entry that was touched since is put back when it comes up.
     deadlines: BinaryHeap<Reverse<(Timestamp, Seq)>>,
     /// Who may make room, in lower bounds of their rank and last request.
@@ -46,9 +65,13 @@ pub(super) struct LiveSet {
     /// Sessions whose cookie is good, time permitting; and those of them whose process has ended.
     live: u64,
     suspended: u64,
-    /// Begun closings and until when somebody works on each; ordered by their begin.
-    closings: BTreeMap<Seq, (usize, Option<Timestamp>)>,
-    closed: HashMap<SessionId, Tombstone>,
+    /// Begun closings, by their begin.
+    closings: BTreeMap<Seq, usize>,
+    queue: Queue,
+    timers: Timers,
+    locks: LockTable,
+    closed: Closed,
+    bells: Arc<Bells>,
     /// Sessions whose last request is not on disk yet, each once. Locked after the set itself, and only for a push.
     touched: Mutex<Vec<Seq>>,
 }
@@ -60,6 +83,14 @@ struct Entry {
     touched: AtomicBool,
     /// Whether its cookie ever came back.
     confirmed: AtomicBool,
+    /// Whether it is among those with a process to close.
+    queued: bool,
+    /// Whether the on-close method left something for it.
+    saved: bool,
+    last_process: ProcessNumber,
+    processes: Vec<Process>,
+    /// What must be on disk before anybody is told of its user and its processes.
+    changed: Seq,
     /// Where it stands among those who may make room.
     rank: Option<Rank>,
     phase: Phase,
@@ -73,9 +104,9 @@ enum Phase {
     Suspended,
     /// It has a place again; not durable.
     Resuming(Seq),
-    Closing(Begin),
+    Closing(Box<Begin>),
     /// Finished or dropped, not durable.
-    Ended(Tombstone),
+    Ended(Box<Tombstone>),
 }
 
 impl Phase {
@@ -110,7 +141,11 @@ pub(super) struct Prepared {
 
 /// An answer that is formed after the commit, from what is then true.
 pub(super) enum Answer {
+    /// Decided already.
+    Ready(Box<Applied>),
     Opened(SessionId, MadeRoom),
+    LoggedIn(SessionId, MadeRoom),
+    Started(SessionId, ProcessNumber, MadeRoom),
     Resumed(SessionId, MadeRoom),
     Full {
         limit: usize,
@@ -128,6 +163,12 @@ pub(super) enum Answer {
         evicted: Vec<SessionId>,
     },
     OptionRefused(OptionError),
+    /// What was handed over, of which sessions by their rows.
+    Saved {
+        previous: Option<SessionId>,
+        sessions: Vec<(Seq, SessionId)>,
+        into: Arc<Handover>,
+    },
     Ended {
         id: SessionId,
         part: Part,
@@ -146,6 +187,13 @@ impl<T> Told<T> {
         Self {
             what,
             durable: Seq(0),
+        }
+    }
+
+    fn map<U>(self, form: impl FnOnce(T) -> U) -> Told<U> {
+        Told {
+            what: form(self.what),
+            durable: self.durable,
         }
     }
 }
@@ -169,14 +217,23 @@ impl LiveSet {
             visible: 0,
             live: 0,
             suspended: 0,
+            rotated: HashMap::new(),
             closings: BTreeMap::new(),
-            closed: HashMap::new(),
+            queue: Queue::default(),
+            timers: Timers::default(),
+            locks: LockTable::default(),
+            closed: Closed::default(),
+            bells: Arc::default(),
             touched: Mutex::new(Vec::new()),
         }
     }
 
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    pub(super) fn bells(&self) -> &Arc<Bells> {
+        &self.bells
     }
 
     fn options(&self) -> &Options {
@@ -196,12 +253,30 @@ impl LiveSet {
     pub(super) fn prepare(&mut self, change: Change, now: Timestamp) -> Prepared {
         match change {
             Change::Open(new) => self.open(new, now),
+            Change::LogIn {
+                id,
+                user,
+                token_hash,
+                actor,
+            } => self.log_in(id, user, token_hash, &actor, now),
             Change::Resume { id, actor } => self.resume(id, &actor, now),
+            Change::StartProcess { id, lease, actor } => self.start_process(id, lease, &actor, now),
+            Change::EndProcess(at) => self.end_process_itself(at, now),
+            Change::SetVariable(at, name, value) => self.set_variable(at, name, value, now),
+            Change::SetSelection(at, name, selection) => {
+                self.set_selection(at, name, selection, now)
+            }
+            Change::Lock(at, record, ticket) => self.lock(at, record, ticket, now),
+            Change::Unlock(at, record, fence) => self.unlock(at, &record, fence, now),
             Change::SetOptions(set) => self.set_options(set, now),
             Change::BeginClose(end) => self.begin_close(end, now),
+            Change::FinishProcess { key, run, saved } => self.finish_process(key, run, saved, now),
             Change::FinishClose(id) => self.finish_close(id, now),
             Change::Drop(end) => self.drop_session(end, now),
             Change::Expire { actor, limit } => self.expire(&actor, limit, now),
+            Change::Hurry(only) => Prepared::done(self.hurry_only(&only, now), Applied::Done),
+            Change::TakeSaved(id) => self.take_saved(id, now),
+            Change::Forget { before, limit } => self.forget(before, limit),
         }
     }
 
@@ -210,6 +285,7 @@ impl LiveSet {
         if mode == Mode::None {
             return Prepared::answered(Answer::NoSessions);
         }
+        let previous = new.previous.and_then(|token| self.had(&token));
         let (mut rows, made) = match self.make_room(mode, new.user.is_some(), &new.actor, now) {
             Ok(made) => made,
             Err(full) => return full,
@@ -225,8 +301,13 @@ impl LiveSet {
             ip: new.ip,
             user_agent: new.user_agent,
             created_at: now,
+            idle_timeout: new.idle_timeout,
+            previous,
         };
-        self.insert(record.clone(), now, Phase::Reserved);
+        let slot = self.insert(record.clone(), now, Phase::Reserved);
+        if record.kind == Kind::Web {
+            self.entries[slot].add_process(now, None);
+        }
         let (durable, answer) = (record.seq, Answer::Opened(record.id, made));
         rows.push(Row::Opened(record));
         Prepared {
@@ -236,7 +317,64 @@ impl LiveSet {
         }
     }
 
-    /// A suspended session gets a place again. One whose process is due is suspended first: its context has ended.
+    /// The session that had a token which opens nothing any more.
+    fn had(&self, token: &TokenHash) -> Option<SessionId> {
+        let slot = self.by_token.get(token);
+        let entry = slot.map(|slot| self.entries[*slot].record.id);
+        entry.or_else(|| self.closed.by_token(token))
+    }
+
+    /// The old token is refused from here on, the new one good once it is on disk (S08).
+    fn log_in(
+        &mut self,
+        id: SessionId,
+        user: Arc<str>,
+        token_hash: TokenHash,
+        actor: &str,
+        now: Timestamp,
+    ) -> Prepared {
+        let slot = match self.live_entry(id, now) {
+            Ok(slot) => slot,
+            Err(unfit) => return unfit,
+        };
+        let (mut rows, made) = match self.revive(slot, None, actor, now) {
+            Ok((rows, made, _)) => (rows, made),
+            Err(full) => return full,
+        };
+        // Making room may have closed it.
+        if !self.entries[slot].phase.is_live() {
+            return Prepared {
+                durable: last_row(&rows),
+                rows,
+                answer: Answer::Ready(Box::new(Applied::Unfit(Unfit::Closing))),
+            };
+        }
+        let seq = self.next_seq();
+        self.rotated.retain(|_, (until, _)| *until > now);
+        let entry = &mut self.entries[slot];
+        let old = std::mem::replace(&mut entry.record.token_hash, token_hash);
+        entry.record.user = Some(Arc::clone(&user));
+        entry.record.login_at = Some(now);
+        entry.changed = seq;
+        self.by_token.remove(&old);
+        self.rotated.insert(old, (now.plus(ROTATED_FOR), seq));
+        self.touch(&self.entries[slot], now);
+        rows.push(Row::LoggedIn {
+            seq,
+            session: self.entries[slot].record.seq,
+            old,
+            new: token_hash,
+            user,
+            at: now,
+        });
+        Prepared {
+            rows,
+            durable: seq,
+            answer: Answer::LoggedIn(id, made),
+        }
+    }
+
+    /// A suspended session gets a place again, for a request with its cookie.
     fn resume(&mut self, id: SessionId, actor: &str, now: Timestamp) -> Prepared {
         let nothing = |durable| Prepared {
             durable,
@@ -247,19 +385,38 @@ impl LiveSet {
         };
         let entry = &self.entries[slot];
         let told_at = entry.phase.told_at();
-        let is_over = now >= self.expires_at(entry);
-        let mut rows = match &entry.phase {
-            Phase::Suspended if !is_over => Vec::new(),
-            Phase::Active if !is_over && self.is_process_over(entry, now) => {
-                vec![self.suspend(slot, now)]
-            }
-            Phase::Resuming(seq) => return nothing(*seq),
+        match entry.phase {
+            Phase::Resuming(seq) => return nothing(seq),
+            Phase::Active | Phase::Suspended if now < self.expires_at(entry) => {}
             _ => return nothing(told_at),
+        }
+        match self.revive(slot, None, actor, now) {
+            Ok((rows, made, _)) => Prepared {
+                durable: last_row(&rows),
+                rows,
+                answer: Answer::Resumed(id, made),
+            },
+            Err(full) => full,
+        }
+    }
+
+    /// Sees to it that a live session has its place, with a fresh process where it is a suspended web session. One whose
+    /// process is due is suspended first: its context has ended. Making room may close the session itself: look again.
+    fn revive(
+        &mut self,
+        slot: usize,
+        lease: Option<Duration>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(Vec<Row>, MadeRoom, Option<ProcessNumber>), Prepared> {
+        let entry = &self.entries[slot];
+        let mut rows = match &entry.phase {
+            Phase::Suspended => Vec::new(),
+            Phase::Active if self.is_process_over(entry, now) => self.suspend(slot, now),
+            _ => return Ok((Vec::new(), MadeRoom::default(), None)),
         };
-        let (mode, is_user) = (
-            self.entries[slot].record.mode,
-            self.entries[slot].record.user.is_some(),
-        );
+        let record = &self.entries[slot].record;
+        let (mode, is_user) = (record.mode, record.user.is_some());
         let made = match self.make_room(mode, is_user, actor, now) {
             Ok((made_rows, made)) => {
                 rows.extend(made_rows);
@@ -267,41 +424,47 @@ impl LiveSet {
             }
             Err(mut full) => {
                 rows.append(&mut full.rows);
-                return Prepared {
+                return Err(Prepared {
                     durable: last_row(&rows),
                     rows,
                     ..full
-                };
+                });
             }
         };
-        // Making room may have closed it: it was due.
         if !matches!(self.entries[slot].phase, Phase::Suspended) {
-            return Prepared {
-                durable: last_row(&rows),
-                rows,
-                answer: Answer::Resumed(id, made),
-            };
+            return Ok((rows, made, None));
         }
         let seq = self.next_seq();
-        self.entries[slot].phase = Phase::Resuming(seq);
-        self.counted += 1;
+        let entry = &mut self.entries[slot];
+        entry.phase = Phase::Resuming(seq);
+        entry.changed = seq;
+        let (counts, session) = (entry.phase.counts(mode), entry.record.seq);
+        let process = self.add_process(slot, now, lease);
+        self.counted += usize::from(counts);
         self.suspended -= 1;
         rows.push(Row::Resumed {
             seq,
-            session: self.entries[slot].record.seq,
+            session,
+            process,
             at: now,
         });
-        Prepared {
-            rows,
-            durable: seq,
-            answer: Answer::Resumed(id, made),
+        if lease.is_some() {
+            rows.push(self.started(slot, process, now, lease));
         }
+        Ok((rows, made, Some(process)))
     }
 
-    fn suspend(&mut self, slot: usize, now: Timestamp) -> Row {
-        let (seq, session) = (self.next_seq(), self.entries[slot].record.seq);
-        self.end_process(slot);
+    /// The process of a web session ends while the session lives on: the method runs, with its context still valid (C11).
+    fn suspend(&mut self, slot: usize, now: Timestamp) -> Vec<Row> {
+        let mut rows = vec![self.suspended(slot, now)];
+        rows.extend(self.close_running(slot, now));
         self.push_deadline(slot);
+        rows
+    }
+
+    fn suspended(&mut self, slot: usize, now: Timestamp) -> Row {
+        let (seq, session) = self.changing(slot);
+        self.without_process(slot);
         Row::Suspended {
             seq,
             session,
@@ -309,50 +472,13 @@ impl LiveSet {
         }
     }
 
-    fn end_process(&mut self, slot: usize) {
+    /// Takes an active session's place.
+    fn without_process(&mut self, slot: usize) {
         self.unrank(slot);
-        self.entries[slot].phase = Phase::Suspended;
-        self.counted -= 1;
+        let entry = &mut self.entries[slot];
+        self.counted -= usize::from(entry.phase.counts(entry.record.mode));
+        entry.phase = Phase::Suspended;
         self.suspended += 1;
-    }
-
-    fn begin_close(&mut self, end: End, now: Timestamp) -> Prepared {
-        let id = end.id;
-        let Some(slot) = self.by_id.get(&id).copied() else {
-            return self.nothing_to_end(id, end.request_id);
-        };
-        match &self.entries[slot].phase {
-            Phase::Reserved => return Prepared::nothing(id),
-            Phase::Closing(begin) => {
-                return Prepared::ended(id, begin.seq, begin.part_of(end.request_id));
-            }
-            Phase::Ended(tombstone) => {
-                return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
-            }
-            Phase::Active | Phase::Suspended | Phase::Resuming(_) => {}
-        }
-        if self.entries[slot].record.mode == Mode::Scalable && end.cause == Cause::Command {
-            return Prepared::answered(Answer::Ignored(id));
-        }
-        let begin = Begin {
-            seq: self.next_seq(),
-            cause: end.cause,
-            request_id: end.request_id,
-        };
-        self.leave(slot);
-        self.entries[slot].phase = Phase::Closing(begin);
-        let record = self.entries[slot].record.clone();
-        self.closings.insert(begin.seq, (slot, None));
-        let row = Row::Begun {
-            begin: begin.seq,
-            record,
-            end,
-            at: now,
-        };
-        Prepared {
-            rows: vec![row],
-            ..Prepared::ended(id, begin.seq, Part::Began)
-        }
     }
 
     /// Takes a live session out of the counts and out of those who may make room.
@@ -364,94 +490,23 @@ impl LiveSet {
         self.live -= 1;
     }
 
-    fn finish_close(&mut self, id: SessionId, now: Timestamp) -> Prepared {
-        let Some(slot) = self.by_id.get(&id).copied() else {
-            return self.nothing_to_end(id, None);
-        };
-        let begin = match &self.entries[slot].phase {
-            Phase::Closing(begin) => *begin,
-            Phase::Ended(tombstone) => return Prepared::ended(id, tombstone.seq, Part::None),
-            Phase::Reserved | Phase::Active | Phase::Suspended | Phase::Resuming(_) => {
-                return Prepared::nothing(id);
-            }
-        };
-        let tombstone = self.bury(slot, begin.cause, [begin.request_id, None], now);
-        self.closings.remove(&begin.seq);
-        let (durable, session) = (tombstone.seq, self.entries[slot].record.seq);
-        let row = Row::Finished {
-            id,
-            session,
-            begin: begin.seq,
-            tombstone,
-        };
-        Prepared {
-            rows: vec![row],
-            ..Prepared::ended(id, durable, Part::None)
-        }
-    }
-
-    fn drop_session(&mut self, end: End, now: Timestamp) -> Prepared {
-        let id = end.id;
-        let Some(slot) = self.by_id.get(&id).copied() else {
-            return self.nothing_to_end(id, end.request_id);
-        };
-        let begin = match &self.entries[slot].phase {
-            Phase::Reserved => return Prepared::nothing(id),
-            Phase::Ended(tombstone) => {
-                return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
-            }
-            Phase::Closing(begin) => Some(*begin),
-            Phase::Active | Phase::Suspended | Phase::Resuming(_) => None,
-        };
-        match begin {
-            Some(begin) => drop(self.closings.remove(&begin.seq)),
-            None => self.leave(slot),
-        }
-        let (part, request_ids) = match begin {
-            Some(begin) => (Part::CutShort, [begin.request_id, end.request_id]),
-            None => (Part::Began, [end.request_id, None]),
-        };
-        let tombstone = self.bury(slot, end.cause, request_ids, now);
-        let record = self.entries[slot].record.clone();
-        let durable = tombstone.seq;
-        let row = Row::Dropped {
-            begin: begin.map(|begin| begin.seq),
-            record,
-            end,
-            tombstone,
-        };
-        Prepared {
-            rows: vec![row],
-            ..Prepared::ended(id, durable, part)
-        }
-    }
-
-    fn nothing_to_end(&self, id: SessionId, request_id: Option<Uuid>) -> Prepared {
-        let part = self
-            .closed
+    /// The slot of a session whose cookie is good.
+    fn live_entry(&self, id: SessionId, now: Timestamp) -> Result<usize, Prepared> {
+        let Some((slot, entry)) = self
+            .by_id
             .get(&id)
-            .map_or(Part::None, |tombstone| tombstone.part_of(request_id));
-        Prepared::ended(id, Seq(0), part)
-    }
-
-    fn bury(
-        &mut self,
-        slot: usize,
-        cause: Cause,
-        request_ids: [Option<Uuid>; 2],
-        now: Timestamp,
-    ) -> Tombstone {
-        let seq = self.next_seq();
-        let entry = &mut self.entries[slot];
-        let tombstone = Tombstone {
-            seq,
-            cause,
-            closed_at: now,
-            user: entry.record.user.clone(),
-            request_ids,
+            .map(|slot| (*slot, &self.entries[*slot]))
+        else {
+            return Err(Prepared::unfit(Seq(0), self.closed.unfit(id)));
         };
-        entry.phase = Phase::Ended(tombstone.clone());
-        tombstone
+        let unfit = match &entry.phase {
+            Phase::Reserved => Unfit::NotFound,
+            Phase::Ended(tombstone) => Unfit::Closed(tombstone.session(id)),
+            Phase::Closing(_) => Unfit::Closing,
+            _ if now >= self.expires_at(entry) => Unfit::Closing,
+            _ => return Ok(slot),
+        };
+        Err(Prepared::unfit(entry.phase.told_at(), unfit))
     }
 
     /// Makes visible what the commit of these rows has made durable.
@@ -460,13 +515,20 @@ impl LiveSet {
             self.durable = row.seq();
             match row {
                 Row::Opened(record) => self.activate(record.seq),
+                Row::LoggedIn { session, new, .. } => self.accept(*session, *new),
                 Row::Resumed { session, at, .. } => self.resumed(*session, *at),
                 Row::OptionsSet { settings, .. } => self.put_in_force(Arc::clone(settings)),
-                Row::Begun { .. } | Row::Suspended { .. } => {}
+                Row::Locked { lock, tickets, .. } => {
+                    tickets.iter().for_each(|ticket| ticket.grant(lock));
+                }
                 Row::Finished { id, tombstone, .. } => self.remove(*id, tombstone.clone()),
                 Row::Dropped {
                     record, tombstone, ..
                 } => self.remove(record.id, tombstone.clone()),
+                _ => {}
+            }
+            if let Some(id) = row.awaited() {
+                self.bells.ring(id);
             }
         }
     }
@@ -478,6 +540,16 @@ impl LiveSet {
             self.live += 1;
             self.rank(slot);
             self.push_deadline(slot);
+        }
+    }
+
+    /// A login's new token is good from here on.
+    fn accept(&mut self, session: Seq, token: TokenHash) {
+        if let Some(slot) = self.by_seq.get(&session).copied()
+            && self.entries[slot].record.token_hash == token
+        {
+            self.by_token.insert(token, slot);
+            // The absolute limit counts from the login: the deadline may have come later, never earlier.
         }
     }
 
@@ -499,27 +571,19 @@ impl LiveSet {
         self.rebuild_deadlines();
     }
 
-    fn remove(&mut self, id: SessionId, tombstone: Tombstone) {
+    fn remove(&mut self, id: SessionId, mut tombstone: Tombstone) {
         if let Some(slot) = self.by_id.remove(&id) {
             let entry = self.entries.remove(slot);
+            if let Phase::Ended(kept) = entry.phase {
+                // Runs that ended since then are in it.
+                tombstone = *kept;
+            }
             self.by_token.remove(&entry.record.token_hash);
             self.by_seq.remove(&entry.record.seq);
             self.visible -= 1;
         }
         self.closed.insert(id, tombstone);
         self.forget_old_deadlines();
-    }
-
-    pub(super) fn claim(&mut self, now: Timestamp, until: Timestamp, max: usize) -> Vec<SessionId> {
-        let begun = self.closings.range_mut(..=self.durable);
-        let free = begun
-            .filter(|(_, (_, lease))| lease.is_none_or(|lease| lease <= now))
-            .take(max);
-        free.map(|(_, (slot, lease))| {
-            *lease = Some(until);
-            self.entries[*slot].record.id
-        })
-        .collect()
     }
 
     /// A request of its client with its cookie.
@@ -554,29 +618,42 @@ impl LiveSet {
             .collect()
     }
 
-    /// Puts back a session that a store had kept.
-    pub(super) fn restore(&mut self, record: Record, standing: Standing) {
+    /// Puts back a session that a store had kept, with those of its processes that have rows.
+    pub(super) fn restore(&mut self, record: Record, standing: Standing, kept: Vec<KeptProcess>) {
         let Standing {
             last_request_at,
             confirmed,
             suspended,
             begin,
+            last_process,
+            process_started_at,
         } = standing;
-        let seq = record.seq;
+        let (seq, kind) = (record.seq, record.kind);
         self.restored(
-            begin.map_or(seq, |begin| begin.seq).max(seq),
+            begin.as_ref().map_or(seq, |begin| begin.seq).max(seq),
             last_request_at.max(record.created_at),
         );
+        let started_at = process_started_at.unwrap_or(record.created_at);
         let slot = self.insert(record, last_request_at, Phase::Reserved);
         self.entries[slot].confirmed = confirmed.into();
         self.activate(seq);
         if suspended {
-            self.end_process(slot);
+            self.without_process(slot);
+        }
+        let has_running = kept.iter().any(|process| process.closing.is_none());
+        for process in kept {
+            self.restore_process(slot, process);
+        }
+        let entry = &mut self.entries[slot];
+        entry.last_process = entry.last_process.max(last_process);
+        if kind == Kind::Web && !suspended && !has_running {
+            entry
+                .processes
+                .push(Process::running(last_process, started_at));
         }
         if let Some(begin) = begin {
             self.leave(slot);
-            self.entries[slot].phase = Phase::Closing(begin);
-            self.closings.insert(begin.seq, (slot, None));
+            self.closing(slot, begin);
         }
     }
 
@@ -584,6 +661,40 @@ impl LiveSet {
     pub(super) fn restore_closed(&mut self, id: SessionId, tombstone: Tombstone) {
         self.restored(tombstone.seq, tombstone.closed_at);
         self.closed.insert(id, tombstone);
+    }
+
+    /// Puts back that a login had replaced a token.
+    pub(super) fn restore_rotated(&mut self, token: TokenHash, at: Timestamp) {
+        self.rotated.insert(token, (at.plus(ROTATED_FOR), Seq(0)));
+    }
+
+    /// Puts back what a process had.
+    pub(super) fn restore_context(
+        &mut self,
+        session: Seq,
+        process: ProcessNumber,
+        put: impl FnOnce(&mut Context),
+    ) {
+        let Some(slot) = self.by_seq.get(&session).copied() else {
+            return;
+        };
+        if let Some(process) = self.entries[slot].process_mut(process) {
+            put(process.context_mut());
+        }
+    }
+
+    /// Puts back a record lock.
+    pub(super) fn restore_lock(&mut self, session: Seq, process: ProcessNumber, lock: Lock) {
+        self.restored(Seq(lock.fence), lock.since);
+        self.locks.restore(session, process, &lock);
+        self.restore_context(session, process, |context| context.locks.push(lock));
+    }
+
+    /// Puts back that the on-close method left something for a session.
+    pub(super) fn restore_saved(&mut self, session: Seq) {
+        if let Some(slot) = self.by_seq.get(&session) {
+            self.entries[*slot].saved = true;
+        }
     }
 
     /// Everything up to `seq` was on disk, and so was it that `at` had come.
@@ -601,6 +712,11 @@ impl LiveSet {
             last_request_at: AtomicI64::new(last_request_at.as_millis()),
             touched: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
+            queued: false,
+            saved: false,
+            last_process: ProcessNumber(0),
+            processes: Vec::new(),
+            changed: Seq(0),
             rank: None,
             phase,
         });
@@ -621,7 +737,12 @@ impl LiveSet {
 }
 
 fn expires_at(options: &Options, entry: &Entry) -> Timestamp {
-    options.expires_at(entry.record.mode, entry.since(), entry.last_request_at())
+    options.expires_at(
+        entry.record.mode,
+        entry.record.idle_timeout,
+        entry.since(),
+        entry.last_request_at(),
+    )
 }
 
 fn last_row(rows: &[Row]) -> Seq {
@@ -629,6 +750,11 @@ fn last_row(rows: &[Row]) -> Seq {
 }
 
 impl Entry {
+    /// What must be on disk before anybody is told all about it.
+    fn told_at(&self) -> Seq {
+        self.phase.told_at().max(self.changed)
+    }
+
     /// From when on the absolute limit counts.
     fn since(&self) -> Timestamp {
         self.record.login_at.unwrap_or(self.record.created_at)
@@ -642,6 +768,34 @@ impl Entry {
 impl Prepared {
     fn nothing(id: SessionId) -> Self {
         Self::ended(id, Seq(0), Part::None)
+    }
+
+    /// Nothing was changed, and why.
+    fn unfit(durable: Seq, unfit: Unfit) -> Self {
+        Self {
+            durable,
+            ..Self::answered(Answer::Ready(Box::new(Applied::Unfit(unfit))))
+        }
+    }
+
+    /// Why nothing was changed.
+    fn into_unfit(self) -> Unfit {
+        match self.answer {
+            Answer::Ready(applied) => match *applied {
+                Applied::Unfit(unfit) => unfit,
+                _ => Unfit::NotFound,
+            },
+            _ => Unfit::NotFound,
+        }
+    }
+
+    /// The rows of a change, answered once they are on disk.
+    fn done(rows: Vec<Row>, applied: Applied) -> Self {
+        Self {
+            durable: last_row(&rows),
+            rows,
+            answer: Answer::Ready(Box::new(applied)),
+        }
     }
 
     fn ended(id: SessionId, durable: Seq, part: Part) -> Self {

@@ -8,8 +8,8 @@ use super::{Answer, Entry, LiveSet, Phase, Prepared, last_row};
 use crate::clock::Timestamp;
 use crate::cookie::CookiePolicy;
 use crate::options::{EvictionOrder, HARD_SESSION_LIMIT, Options, Settings};
-use crate::session::{Cause, Mode, Seq, SessionId};
-use crate::store::record::Row;
+use crate::session::{Cause, Kind, Mode, Seq, SessionId};
+use crate::store::record::{Record, Row};
 use crate::store::{End, Impact, MadeRoom, SetOptions};
 
 /// Entries that the heap of deadlines may hold besides those of sessions that are there.
@@ -130,7 +130,7 @@ impl LiveSet {
                     );
                     made.due += 1;
                 }
-                Some(Due::Process(slot)) => rows.push(self.suspend(slot, now)),
+                Some(Due::Process(slot)) => rows.extend(self.suspend(slot, now)),
                 None => break,
             }
         }
@@ -257,7 +257,9 @@ impl LiveSet {
 
     /// Ends what is due, at most so many; and looks at no more deadlines at once than others can wait for.
     pub(super) fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
-        let (mut rows, mut closed) = (Vec::new(), 0);
+        let mut rows = self.ring(limit, now);
+        let is_rung_out = rows.len() < limit;
+        let (mut closed, mut suspended) = (0, 0);
         let mut looks = limit.saturating_mul(LOOKS_PER_ENDING);
         while rows.len() < limit
             && let Some(due) = self.pop_due(now, &mut looks)
@@ -268,13 +270,16 @@ impl LiveSet {
                     rows.extend(self.begin_close(end, now).rows);
                     closed += 1;
                 }
-                Due::Process(slot) => rows.push(self.suspend(slot, now)),
+                Due::Process(slot) => {
+                    rows.extend(self.suspend(slot, now));
+                    suspended += 1;
+                }
             }
         }
         let answer = Answer::Expired {
             closed,
-            suspended: rows.len() - closed,
-            is_all: looks > 0 && rows.len() < limit,
+            suspended,
+            is_all: is_rung_out && looks > 0 && rows.len() < limit,
         };
         Prepared {
             durable: last_row(&rows),
@@ -313,10 +318,16 @@ impl LiveSet {
 
     /// Whether the session's process is due while the session lives on (C11).
     pub(super) fn is_process_over(&self, entry: &Entry, now: Timestamp) -> bool {
+        self.process_ends_at(entry).is_some_and(|at| at <= now)
+    }
+
+    /// A mobile session's processes end with it, or by themselves.
+    fn process_ends_at(&self, entry: &Entry) -> Option<Timestamp> {
+        let Record { kind, mode, .. } = entry.record;
         let ends_at = self
             .options()
-            .process_ends_at(entry.record.mode, entry.last_request_at());
-        ends_at.is_some_and(|at| at <= now)
+            .process_ends_at(mode, entry.last_request_at());
+        ends_at.filter(|_| kind == Kind::Web)
     }
 
     pub(super) fn push_deadline(&mut self, slot: usize) {
@@ -324,9 +335,7 @@ impl LiveSet {
         let expires_at = self.expires_at(entry);
         let process = match entry.phase {
             Phase::Suspended => None,
-            _ => self
-                .options()
-                .process_ends_at(entry.record.mode, entry.last_request_at()),
+            _ => self.process_ends_at(entry),
         };
         let deadline = process.map_or(expires_at, |process| process.min(expires_at));
         self.deadlines.push(Reverse((deadline, entry.record.seq)));

@@ -2,12 +2,16 @@
 
 use std::net::IpAddr;
 
-use super::{Answer, Entry, LiveSet, Phase, Told};
+use super::saved::named;
+use super::{Answer, Entry, LiveSet, Phase, Told, processes};
 use crate::admin::{ListQuery, Page};
+use crate::application::{At, ProcessStatus};
 use crate::clock::Timestamp;
-use crate::session::{Mode, Seq, Session, SessionId, State};
+use crate::context::{Context, Name};
+use crate::on_close::Freed;
+use crate::session::{Mode, NameAndSize, Process, ProcessNumber, Seq, Session, SessionId, State};
 use crate::sessions::Visit;
-use crate::store::{Applied, Census, Found, Part, Seen, Use};
+use crate::store::{Applied, Census, Closure, Found, MadeRoom, Part, Seen, Unfit, Use};
 use crate::token::TokenHash;
 
 impl LiveSet {
@@ -19,7 +23,7 @@ impl LiveSet {
         now: Timestamp,
     ) -> Told<Seen> {
         let Some(entry) = self.by_token.get(token).map(|slot| &self.entries[*slot]) else {
-            return Told::at_once(Seen::Nobody);
+            return self.rotated_away(token, now);
         };
         if !entry.phase.is_live() || now >= self.expires_at(entry) {
             return Told {
@@ -38,6 +42,21 @@ impl LiveSet {
             Use::Look => {}
         }
         Told::at_once(Seen::Live(self.seen(entry, now)))
+    }
+
+    /// What a token is that is no session's any more: replaced by a login a moment ago, or nobody's.
+    fn rotated_away(&self, token: &TokenHash, now: Timestamp) -> Told<Seen> {
+        match self.rotated.get(token) {
+            Some((until, durable)) if now < *until => Told {
+                what: Seen::Rotated,
+                durable: *durable,
+            },
+            Some((_, durable)) => Told {
+                what: Seen::Nobody,
+                durable: *durable,
+            },
+            None => Told::at_once(Seen::Nobody),
+        }
     }
 
     /// Whether a request comes from another address than the session's (C13). A session without an address has none.
@@ -64,82 +83,184 @@ impl LiveSet {
 
     /// Forms the answer to a prepared change; call it once the change is durable.
     pub(in crate::store) fn answer(&self, answer: &Answer, now: Timestamp) -> Told<Applied> {
-        let (id, part) = match answer {
-            Answer::Full { limit } => return Told::at_once(Applied::Full { limit: *limit }),
-            Answer::NoSessions => return Told::at_once(Applied::NoSessions),
+        let at_once = match answer {
+            Answer::Ready(applied) => applied.as_ref().clone(),
+            Answer::Full { limit } => Applied::Full { limit: *limit },
+            Answer::NoSessions => Applied::NoSessions,
             Answer::Expired {
                 closed,
                 suspended,
                 is_all,
-            } => {
-                let (closed, suspended, is_all) = (*closed, *suspended, *is_all);
-                return Told::at_once(Applied::Expired {
-                    closed,
-                    suspended,
-                    is_all,
-                });
-            }
+            } => Applied::Expired {
+                closed: *closed,
+                suspended: *suspended,
+                is_all: *is_all,
+            },
             Answer::OptionsSet {
                 is_set,
                 impact,
                 evicted,
-            } => {
-                let (is_set, impact, evicted) = (*is_set, *impact, evicted.clone());
-                return Told::at_once(Applied::OptionsSet {
-                    is_set,
-                    impact,
-                    evicted,
-                });
+            } => Applied::OptionsSet {
+                is_set: *is_set,
+                impact: *impact,
+                evicted: evicted.clone(),
+            },
+            Answer::OptionRefused(error) => Applied::OptionRefused(error.clone()),
+            Answer::Saved {
+                previous,
+                sessions,
+                into,
+            } => Applied::Saved(named(*previous, sessions, into.take())),
+            Answer::Resumed(id, made) => return self.resumed_answer(*id, made, now),
+            Answer::Started(id, number, made) => {
+                return self.started_answer(*id, *number, made, now);
             }
-            Answer::OptionRefused(error) => {
-                return Told::at_once(Applied::OptionRefused(error.clone()));
-            }
-            Answer::Resumed(id, made) => {
-                let entry = self.by_id.get(id).map(|slot| &self.entries[*slot]);
-                let live = entry.filter(|entry| {
-                    matches!(entry.phase, Phase::Active) && now < self.expires_at(entry)
-                });
-                let visit = live.map(|entry| self.seen(entry, now));
-                let durable = entry.map_or(Seq(0), |entry| entry.phase.told_at());
-                return Told {
-                    what: Applied::Resumed(visit, made.clone()),
-                    durable,
-                };
-            }
-            Answer::Ended { id, part } => (*id, *part),
+            Answer::Ended { id, part } => return self.found_answer(answer, *id, *part, now),
             // It may have been ended between the commit and this answer: the newcomer was too late.
-            Answer::Opened(id, _) | Answer::Ignored(id) => (*id, Part::None),
+            Answer::Opened(id, _) | Answer::LoggedIn(id, _) | Answer::Ignored(id) => {
+                return self.found_answer(answer, *id, Part::None, now);
+            }
         };
-        let Told {
-            what: found,
-            durable,
-        } = self.find(id, now);
-        let what = match (answer, found) {
-            (Answer::Opened(_, made), Found::Open(session, None)) => {
+        Told::at_once(at_once)
+    }
+
+    fn resumed_answer(&self, id: SessionId, made: &MadeRoom, now: Timestamp) -> Told<Applied> {
+        let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
+        let live = entry
+            .filter(|entry| matches!(entry.phase, Phase::Active) && now < self.expires_at(entry));
+        let visit = live.map(|entry| self.seen(entry, now));
+        Told {
+            what: Applied::Resumed(visit, made.clone()),
+            durable: entry.map_or(Seq(0), |entry| entry.phase.told_at()),
+        }
+    }
+
+    fn started_answer(
+        &self,
+        id: SessionId,
+        number: ProcessNumber,
+        made: &MadeRoom,
+        now: Timestamp,
+    ) -> Told<Applied> {
+        let at = At {
+            id,
+            process: number,
+        };
+        self.status(at, now).map(|status| match status {
+            Ok(status) => Applied::Started(status, made.clone()),
+            Err(unfit) => Applied::Unfit(unfit),
+        })
+    }
+
+    fn found_answer(
+        &self,
+        answer: &Answer,
+        id: SessionId,
+        part: Part,
+        now: Timestamp,
+    ) -> Told<Applied> {
+        self.find(id, now).map(|found| match (answer, found) {
+            (Answer::Opened(_, made), Found::Open(session, None, _)) => {
                 Applied::Opened(session, made.clone())
             }
-            (Answer::Ignored(_), Found::Open(session, None)) => Applied::Ignored(session),
+            (Answer::LoggedIn(_, made), Found::Open(session, None, _)) => {
+                Applied::LoggedIn(session, made.clone())
+            }
+            (Answer::LoggedIn(..), Found::Closed(closed, _)) => {
+                Applied::Unfit(Unfit::Closed(closed))
+            }
+            (Answer::LoggedIn(..), _) => Applied::Unfit(Unfit::Closing),
+            (Answer::Ignored(_), Found::Open(session, None, _)) => Applied::Ignored(session),
             (_, found) => Applied::Ended { found, part },
-        };
-        Told { what, durable }
+        })
     }
 
     pub(in crate::store) fn find(&self, id: SessionId, now: Timestamp) -> Told<Found> {
-        if let Some(tombstone) = self.closed.get(&id) {
-            return Told::at_once(Found::Closed(tombstone.session(id)));
+        if let Some(tombstone) = self.closed.get(id) {
+            let closure = Closure {
+                freed: tombstone.freed,
+                on_close: tombstone.runs.clone(),
+            };
+            return Told::at_once(Found::Closed(tombstone.session(id), closure));
         }
         let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
         let Some(entry) = entry.filter(|entry| !matches!(entry.phase, Phase::Reserved)) else {
             return Told::at_once(Found::Unknown);
         };
-        let cause = match &entry.phase {
-            Phase::Closing(begin) => Some(begin.cause),
-            Phase::Ended(tombstone) => Some(tombstone.cause),
-            _ => None,
+        let (cause, freed, on_close) = match &entry.phase {
+            Phase::Closing(begin) => (Some(begin.cause), begin.freed, begin.runs.clone()),
+            Phase::Ended(tombstone) => (
+                Some(tombstone.cause),
+                tombstone.freed,
+                tombstone.runs.clone(),
+            ),
+            _ => (None, Freed::default(), Vec::new()),
         };
         Told {
-            what: Found::Open(self.session(entry, now), cause),
-            durable: entry.phase.told_at(),
+            what: Found::Open(self.session(entry, now), cause, Closure { freed, on_close }),
+            durable: entry.told_at(),
+        }
+    }
+
+    /// The row of a closed session's closing.
+    pub(in crate::store) fn closed_at_row(&self, id: SessionId) -> Option<Seq> {
+        self.closed.get(id).map(|tombstone| tombstone.closing)
+    }
+
+    /// The processes of a session that is not closed.
+    pub(in crate::store) fn processes(&self, id: SessionId, now: Timestamp) -> Told<Vec<Process>> {
+        let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
+        let Some(entry) = entry.filter(|entry| !matches!(entry.phase, Phase::Reserved)) else {
+            return Told::at_once(Vec::new());
+        };
+        let processes = entry
+            .processes
+            .iter()
+            .map(|process| shown_process(process, now));
+        Told {
+            what: processes.collect(),
+            durable: entry.told_at(),
+        }
+    }
+
+    /// One process with its context, for whoever works with it; that renews its lease.
+    pub(in crate::store) fn process(
+        &mut self,
+        at: At,
+        now: Timestamp,
+    ) -> Told<Result<(ProcessStatus, Context), Unfit>> {
+        let slot = self.by_id.get(&at.id).copied();
+        let process = slot.and_then(|slot| self.entries[slot].process_mut(at.process));
+        let mut context = Context::default();
+        if let Some(process) = process {
+            process.renew(now);
+            context = process.context().cloned().unwrap_or_default();
+        }
+        self.status(at, now)
+            .map(|status| status.map(|status| (status, context)))
+    }
+
+    fn status(&self, at: At, now: Timestamp) -> Told<Result<ProcessStatus, Unfit>> {
+        let slot = match self.told_entry(at.id) {
+            Ok(slot) => slot,
+            Err(prepared) => {
+                return Told {
+                    durable: prepared.durable,
+                    what: Err(prepared.into_unfit()),
+                };
+            }
+        };
+        let entry = &self.entries[slot];
+        let status = entry.process(at.process).map(|process| ProcessStatus {
+            id: at.id,
+            number: process.number,
+            state: process.state,
+            started_at: process.started_at,
+            lease_until: process.lease_until(now),
+        });
+        Told {
+            what: status.ok_or(Unfit::NoProcess),
+            durable: entry.told_at(),
         }
     }
 
@@ -152,7 +273,7 @@ impl LiveSet {
         let mut visible = entries.filter(|entry| !matches!(entry.phase, Phase::Reserved));
         let mut durable = Seq(0);
         let shown = visible.by_ref().take(query.page_size()).map(|entry| {
-            durable = durable.max(entry.phase.told_at());
+            durable = durable.max(entry.told_at());
             self.session(entry, now)
         });
         let items: Vec<Session> = shown.collect();
@@ -210,8 +331,45 @@ impl LiveSet {
             expires_at,
             idle_ms: u64::try_from(now.since(entry.last_request_at()).as_millis())
                 .unwrap_or(u64::MAX),
+            process_count: count(entry.processes.len()),
+            lock_count: entry.processes.iter().map(lock_count).sum(),
             seq: record.seq,
         }
+    }
+}
+
+fn lock_count(process: &processes::Process) -> u32 {
+    count(process.context().map_or(0, |context| context.locks.len()))
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// A process as operators see it: names and sizes, not the values.
+fn shown_process(process: &processes::Process, now: Timestamp) -> Process {
+    let nothing = Context::default();
+    let context = process.context().unwrap_or(&nothing);
+    let named = |(name, bytes): (&Name, usize)| NameAndSize {
+        name: name.clone(),
+        bytes,
+    };
+    let variables = context
+        .variables
+        .iter()
+        .map(|(name, value)| (name, value.as_str().len()));
+    let selections = context
+        .selections
+        .iter()
+        .map(|(name, selection)| (name, selection.bytes()));
+    Process {
+        number: process.number,
+        state: process.state,
+        started_at: process.started_at,
+        lease_until: process.lease_until(now),
+        variables: variables.map(named).collect(),
+        selections: selections.map(named).collect(),
+        locks: context.locks.clone(),
     }
 }
 

@@ -1,8 +1,16 @@
-//! The durable store: the live set in memory, SQLite under it. Reads never touch the disk; one writer thread commits
-//! whatever waits in one synced transaction.
+//! The durable store: the live set in memory, SQLite under it. Reads never touch the disk, but for what only the disk has
+//! (`reader`); one writer thread commits whatever waits in one synced transaction.
 
+mod closings;
+mod columns;
+mod load;
+mod processes;
+mod reader;
 mod rows;
+mod runs;
 mod schema;
+mod sessions;
+mod settings;
 mod writer;
 
 use std::net::IpAddr;
@@ -11,18 +19,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use thiserror::Error as ThisError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use self::load::Loaded;
+use self::reader::Reader;
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
-use super::live::{LiveSet, Prepared, Told};
+use super::live::{LiveSet, Prepared, Told, named};
 use super::memory::SharedLive;
 use super::record::Row;
-use super::{Applied, Census, Change, Error, Found, Seen, Store, Use};
-use crate::admin::{ListQuery, Page};
+use super::wait::Bells;
+use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
+use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::application::{At, ProcessStatus, Saved};
 use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::on_close::Method;
 use crate::options::{OptionError, Settings};
-use crate::session::{Seq, SessionId};
+use crate::session::{Process, Seq, SessionId};
 use crate::token::TokenHash;
 
 /// Changes that may wait for the disk; more are refused with [`Error::Busy`].
@@ -33,7 +47,10 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     /// `None` when the store was opened for looking only.
     writer: Option<JoinHandle<()>>,
+    reader: Arc<Reader>,
+    bells: Arc<Bells>,
     latest: Timestamp,
+    method: Method,
     directory: DataDir,
 }
 
@@ -108,16 +125,28 @@ struct Progress {
 }
 
 impl SqliteStore {
-    /// Opens the store of a directory that was taken for changes, to serve it with these settings; makes an empty one
-    /// if there is none. What was set at run time before still wins (C14).
+    /// Opens the store of a directory that was taken for changes, to serve it with these settings and no on-close method;
+    /// makes an empty one if there is none. What was set at run time before still wins (C14).
     ///
     /// # Errors
     /// See [`OpenError`]. A store that is not understood is refused whole.
     pub fn open(directory: DataDir, settings: Settings) -> Result<Self, OpenError> {
-        Self::open_for_changes(directory, Some(settings))
+        Self::open_for_server(directory, settings, &Method::None)
     }
 
-    /// The same, with the settings of the last server that had it.
+    /// The same, with an on-close method: it is kept for commands without a server.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_for_server(
+        directory: DataDir,
+        settings: Settings,
+        method: &Method,
+    ) -> Result<Self, OpenError> {
+        Self::open_for_changes(directory, Some((settings, method)))
+    }
+
+    /// The same, with the settings and the on-close method of the last server that had it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -131,19 +160,29 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_read_only(directory: DataDir) -> Result<Self, OpenError> {
-        let live = schema::open_for_looking(&directory.database())?;
-        let latest = live.latest();
+        let Loaded { live, method, .. } = schema::open_for_looking(&directory.database())?;
         Ok(Self {
+            reader: Arc::new(Reader::new(directory.database())),
+            bells: Arc::clone(live.bells()),
+            latest: live.latest(),
             shared: Arc::new(Shared::new(live)),
             writer: None,
+            method,
             directory,
-            latest,
         })
     }
 
-    fn open_for_changes(directory: DataDir, settings: Option<Settings>) -> Result<Self, OpenError> {
-        let (connection, live, ended) = schema::open_for_changes(&directory.database(), settings)?;
-        let latest = live.latest();
+    fn open_for_changes(
+        directory: DataDir,
+        start: Option<(Settings, &Method)>,
+    ) -> Result<Self, OpenError> {
+        let (connection, loaded) = schema::open_for_changes(&directory.database(), start)?;
+        let Loaded {
+            live,
+            ended,
+            method,
+        } = loaded;
+        let (bells, latest) = (Arc::clone(live.bells()), live.latest());
         let shared = Arc::new(Shared::new(live));
         let writer = Writer::new(connection, Arc::clone(&shared), ended);
         let thread = std::thread::Builder::new()
@@ -153,9 +192,29 @@ impl SqliteStore {
         Ok(Self {
             shared,
             writer,
-            directory,
+            reader: Arc::new(Reader::new(directory.database())),
+            bells,
             latest,
+            method,
+            directory,
         })
+    }
+
+    /// What the last server called as its on-close method; that is this one, if the store was opened for a server.
+    pub fn served_method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Asks the disk. It may be slow: nobody else is to wait for it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let reader = Arc::clone(&self.reader);
+        match tokio::task::spawn_blocking(move || question(&reader)).await {
+            Ok(found) => found.map_err(|error| Error::Unreadable(error.into())),
+            Err(error) => Err(Error::Unreadable(error.into())),
+        }
     }
 
     /// The directory that the store is in.
@@ -167,6 +226,7 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     /// Writes what waits, touches included.
     fn drop(&mut self) {
+        self.reader.close();
         self.shared.queue().stop = true;
         self.shared.wake.notify_one();
         if let Some(writer) = self.writer.take() {
@@ -215,14 +275,64 @@ impl Store for SqliteStore {
         self.shared.when_durable(told).await
     }
 
-    async fn claim(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        max: usize,
-    ) -> Result<Vec<SessionId>, Error> {
+    async fn processes(&self, id: SessionId, now: Timestamp) -> Result<Vec<Process>, Error> {
         self.shared.check()?;
-        Ok(self.shared.live.write()?.claim(now, until, max))
+        let told = self.shared.live.read()?.processes(id, now);
+        self.shared.when_durable(told).await
+    }
+
+    async fn process(
+        &self,
+        at: At,
+        now: Timestamp,
+    ) -> Result<Result<(ProcessStatus, Context), Unfit>, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.write()?.process(at, now);
+        self.shared.when_durable(told).await
+    }
+
+    async fn locks(&self, query: LockQuery) -> Result<LockPage, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.read()?.locks(&query);
+        self.shared.when_durable(told).await
+    }
+
+    async fn history(
+        &self,
+        query: HistoryQuery,
+        id: Option<SessionId>,
+    ) -> Result<HistoryPage, Error> {
+        self.shared.check()?;
+        let closing = match id {
+            Some(id) => match self.shared.live.read()?.closed_at_row(id) {
+                None => return Ok(HistoryPage::default()),
+                closing => closing,
+            },
+            None => None,
+        };
+        self.ask(move |reader| reader.history(&query, closing))
+            .await
+    }
+
+    async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.read()?.saved_of(id, now);
+        let (previous, sessions) = match self.shared.when_durable(told).await? {
+            Ok(left) => left,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let rows: Vec<Seq> = sessions.iter().map(|(row, _)| *row).collect();
+        let found = self.ask(move |reader| reader.saved(&rows)).await?;
+        Ok(Ok(named(previous, &sessions, found)))
+    }
+
+    fn bell(&self, id: SessionId) -> Arc<Notify> {
+        self.bells.of(id)
+    }
+
+    async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Work>, Error> {
+        self.shared.check()?;
+        Ok(self.shared.live.write()?.claim(&claim, now))
     }
 
     async fn flush(&self, now: Timestamp) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! The database file: made, migrated, read into the live set. Rows go in by `seq`, so that a change costs the end of a
-//! tree and not a random leaf; closings are appended, the rows of closed sessions removed later in sorted batches.
+//! The database file: made, and migrated. Rows go in by `seq`, so that a change costs the end of a tree and not a random
+//! leaf; closings are appended, the rows of closed sessions removed later in sorted batches.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,18 +7,17 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::OpenError;
-use super::rows;
+use super::load::{Loaded, load};
+use super::{OpenError, settings};
+use crate::on_close::Method;
 use crate::options::{OptionError, Origin, Settings};
-use crate::session::Seq;
 use crate::store::directory::DirectoryError;
-use crate::store::live::LiveSet;
 
 /// Marks the file as ours: "SESS".
 const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY,
@@ -72,45 +71,132 @@ const MIGRATIONS: [&str; 3] = [
     -- That this instant had come: time does not go back behind it.
     CREATE TABLE latest (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), instant INTEGER NOT NULL) STRICT;
 ",
+    "
+    ALTER TABLE sessions ADD COLUMN idle_timeout INTEGER;
+    ALTER TABLE sessions ADD COLUMN previous BLOB;
+    -- The process of a web session has no row unless there is more to tell of it than this.
+    ALTER TABLE sessions ADD COLUMN last_process INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE sessions ADD COLUMN process_started_at INTEGER;
+    ALTER TABLE closings ADD COLUMN token_hash BLOB;
+    ALTER TABLE closings ADD COLUMN kind TEXT;
+    ALTER TABLE closings ADD COLUMN mode TEXT;
+    ALTER TABLE closings ADD COLUMN ip TEXT;
+    ALTER TABLE closings ADD COLUMN user_agent TEXT;
+    ALTER TABLE closings ADD COLUMN created_at INTEGER;
+    ALTER TABLE closings ADD COLUMN login_at INTEGER;
+    ALTER TABLE closings ADD COLUMN last_request_at INTEGER;
+    ALTER TABLE closings ADD COLUMN grace_ends_at INTEGER;
+    ALTER TABLE closings ADD COLUMN ends_at INTEGER;
+    ALTER TABLE closings ADD COLUMN freed_processes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE closings ADD COLUMN freed_selections INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE closings ADD COLUMN freed_locks INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE closings ADD COLUMN freed_variables INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE closings ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX ends ON closings (end_seq) WHERE end_seq IS NOT NULL;
+    -- The last number that was given to a change which left it nowhere else.
+    ALTER TABLE latest ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    -- Tokens that a login has replaced.
+    CREATE TABLE rotations (at INTEGER NOT NULL, token_hash BLOB NOT NULL, PRIMARY KEY (at, token_hash)) STRICT, WITHOUT ROWID;
+    CREATE TABLE processes (
+        session_seq INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        lease_ms INTEGER,
+        closing_at INTEGER,
+        alone INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (session_seq, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE variables (
+        session_seq INTEGER NOT NULL,
+        process INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (session_seq, process, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE selections (
+        session_seq INTEGER NOT NULL,
+        process INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        table_name TEXT NOT NULL,
+        records TEXT NOT NULL,
+        PRIMARY KEY (session_seq, process, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE locks (
+        session_seq INTEGER NOT NULL,
+        process INTEGER NOT NULL,
+        table_name TEXT NOT NULL,
+        record TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        fence INTEGER NOT NULL,
+        PRIMARY KEY (session_seq, process, table_name, record)
+    ) STRICT, WITHOUT ROWID;
+    -- Runs of the on-close method; without a closing, of a process that ended while its session lived on.
+    CREATE TABLE method_runs (
+        session_seq INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        closing_seq INTEGER,
+        process INTEGER NOT NULL,
+        result TEXT NOT NULL,
+        took_ms INTEGER NOT NULL,
+        late INTEGER NOT NULL,
+        detail TEXT,
+        PRIMARY KEY (session_seq, seq)
+    ) STRICT, WITHOUT ROWID;
+    -- What the method has still to get although the closing has ended.
+    CREATE TABLE late_runs (seq INTEGER PRIMARY KEY, session_seq INTEGER NOT NULL, document TEXT NOT NULL) STRICT;
+    -- What the method answered.
+    CREATE TABLE saved (
+        session_seq INTEGER NOT NULL,
+        process INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        information TEXT NOT NULL,
+        PRIMARY KEY (session_seq, process)
+    ) STRICT, WITHOUT ROWID;
+    -- What the last server called as its on-close method: a command without a server goes by it.
+    CREATE TABLE served_method (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), method TEXT NOT NULL) STRICT;
+",
 ];
 
 /// The version that the last migration makes.
 const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Opens or makes the database, and reads it: the live set, and the rows of closed sessions that are still there.
+/// More than there are statements that are used again and again.
+const PREPARED_STATEMENTS: usize = 64;
+
+/// Opens or makes the database, and reads it; with what a server starts with, if one does.
 pub(super) fn open_for_changes(
     path: &Path,
-    settings: Option<Settings>,
-) -> Result<(Connection, LiveSet, Vec<Seq>), OpenError> {
+    start: Option<(Settings, &Method)>,
+) -> Result<(Connection, Loaded), OpenError> {
     create_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     check_version(&connection, path)?;
     prepare(&mut connection).map_err(sqlite(path))?;
     sync_directory(path)?;
-    if let Some(settings) = &settings {
+    if let Some((settings, method)) = start {
         // Refused before anything is changed.
-        let run_time = rows::read_layer(&connection, Origin::RunTime).map_err(sqlite(path))?;
+        let run_time = settings::read_layer(&connection, Origin::RunTime).map_err(sqlite(path))?;
         settings
             .clone()
             .with_run_time(run_time)
             .map_err(options(path))?;
-        rows::write_settings(&mut connection, settings).map_err(sqlite(path))?;
+        settings::write_start(&mut connection, &settings, method).map_err(sqlite(path))?;
     }
-    let (live, ended) = load(&connection, path, KNOWN_VERSION)?;
-    Ok((connection, live, ended))
+    let loaded = load(&connection, path, KNOWN_VERSION)?;
+    Ok((connection, loaded))
 }
 
 /// Reads the database and changes nothing in it.
-pub(super) fn open_for_looking(path: &Path) -> Result<LiveSet, OpenError> {
+pub(super) fn open_for_looking(path: &Path) -> Result<Loaded, OpenError> {
     if !path.exists() {
         return Err(DirectoryError::Missing(path.parent().unwrap_or(path).into()).into());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     match check_version(&connection, path)? {
-        0 => Ok(LiveSet::new(Settings::default())),
-        version => load(&connection, path, version).map(|(live, _)| live),
+        0 => Ok(Loaded::nothing()),
+        version => load(&connection, path, version),
     }
 }
 
@@ -156,6 +242,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError>
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         // Where there is no write-ahead log (some network file systems), nothing said here would hold.
         let mode: String = row.get(0)?;
@@ -183,49 +270,14 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn load(
-    connection: &Connection,
-    path: &Path,
-    version: i64,
-) -> Result<(LiveSet, Vec<Seq>), OpenError> {
-    // Looking migrates nothing: an older store has no settings and no instant of its own yet.
-    let mut live = LiveSet::new(match version {
-        ..3 => Settings::default(),
-        _ => read_settings(connection, path)?,
-    });
-    if version >= 3 {
-        let latest = rows::read_latest(connection).map_err(sqlite(path))?;
-        live.restored(Seq(0), latest);
-    }
-    let sessions = rows::read_sessions(connection, version, |kept| {
-        live.restore(kept.record, kept.standing)
-    });
-    sessions.map_err(sqlite(path))?;
-    let closed = rows::read_closed(connection, |id, tombstone| {
-        live.restore_closed(id, tombstone)
-    });
-    closed.map_err(sqlite(path))?;
-    let ended = rows::read_ended(connection).map_err(sqlite(path))?;
-    Ok((live, ended))
-}
-
-fn read_settings(connection: &Connection, path: &Path) -> Result<Settings, OpenError> {
-    let layer = |origin| rows::read_layer(connection, origin).map_err(sqlite(path));
-    let settings =
-        Settings::new(layer(Origin::File)?, layer(Origin::Flag)?).map_err(options(path))?;
-    settings
-        .with_run_time(layer(Origin::RunTime)?)
-        .map_err(options(path))
-}
-
-fn options(path: &Path) -> impl Fn(OptionError) -> OpenError {
+pub(super) fn options(path: &Path) -> impl Fn(OptionError) -> OpenError {
     move |source| OpenError::Options {
         path: path.into(),
         source,
     }
 }
 
-fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {
+pub(super) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError {
     move |source| match source {
         rusqlite::Error::SqliteFailure(error, _)
             if error.code == rusqlite::ErrorCode::NotADatabase =>

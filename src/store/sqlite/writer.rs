@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::rows;
 use super::{Progress, Shared};
+use super::{rows, sessions, settings};
 use crate::clock::Timestamp;
 use crate::session::Seq;
 use crate::store::record::Row;
@@ -95,9 +95,12 @@ impl Writer {
             for row in &batch.rows {
                 rows::write(&transaction, row)?;
             }
-            rows::write_touches(&transaction, &touches)?;
+            sessions::write_touches(&transaction, &touches)?;
             if let Some(instant) = batch.instant {
-                rows::write_latest(&transaction, instant)?;
+                settings::write_instant(&transaction, instant)?;
+            }
+            if let Some(seq) = rows::number_to_keep(&batch.rows) {
+                settings::write_number(&transaction, seq)?;
             }
             transaction.commit()?;
         }
@@ -111,7 +114,7 @@ impl Writer {
             let count = self.ended.len().min(REMOVAL_BATCH);
             let batch: Vec<Seq> = self.ended.drain(..count).collect();
             let transaction = self.begin()?;
-            rows::remove_sessions(&transaction, &batch)?;
+            sessions::remove(&transaction, &batch)?;
             transaction.commit()?;
         }
         Ok(())

@@ -1,0 +1,136 @@
+//! What the end of a session has done, in words: what it has freed, and the runs of the on-close method.
+
+use std::time::Duration;
+
+use super::text::{counted, visible};
+use crate::on_close::{Freed, MethodResult, MethodRun};
+
+/// What was freed, for people (C06).
+pub(super) fn freed(freed: Freed) -> String {
+    let Freed {
+        processes,
+        selections,
+        locks,
+        variables,
+    } = freed;
+    let words = [
+        (processes, "process", "processes"),
+        (selections, "selection", "selections"),
+        (locks, "lock", "locks"),
+        (variables, "variable", "variables"),
+    ];
+    let words = words.map(|(number, one, many)| {
+        counted(usize::try_from(number).unwrap_or(usize::MAX), one, many)
+    });
+    words.join(", ")
+}
+
+/// How the runs went altogether: `ok`, `2 failed`; `None` if there were none.
+pub(super) fn summary(runs: &[MethodRun]) -> Option<String> {
+    let cancelled = runs
+        .iter()
+        .filter(|run| run.result == MethodResult::Cancelled)
+        .count();
+    let succeeded = runs
+        .iter()
+        .filter(|run| run.result == MethodResult::Succeeded)
+        .count();
+    match (runs.len() - succeeded - cancelled, cancelled) {
+        _ if runs.is_empty() => None,
+        (0, 0) => Some("ok".into()),
+        (0, cancelled) => Some(format!("{cancelled} cancelled")),
+        (failed, _) => Some(format!("{failed} failed")),
+    }
+}
+
+/// A run in one line.
+pub(super) fn line(run: &MethodRun) -> String {
+    let late = if run.late { ", late" } else { "" };
+    format!(
+        "process {}: {}, took {}{late}{}",
+        run.process,
+        run.result,
+        took(run),
+        detail(run)
+    )
+}
+
+/// What an operator is to be warned of; `None` for a run that ended well, or that the operator cancelled.
+pub(super) fn complaint(run: &MethodRun) -> Option<String> {
+    let what = match run.result {
+        MethodResult::Succeeded | MethodResult::Cancelled => return None,
+        MethodResult::Failed => "failed",
+        MethodResult::TimedOut => "did not end in time",
+        MethodResult::NotStarted => "could not be started",
+        MethodResult::BadAnswer => "answered what cannot be kept",
+    };
+    let late = if run.late { ", late" } else { "" };
+    Some(format!(
+        "the on-close method {what} for process {}{} (took {}{late})",
+        run.process,
+        detail(run),
+        took(run)
+    ))
+}
+
+fn took(run: &MethodRun) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_millis(run.took_ms))
+}
+
+/// Partly what the method itself wrote: untrusted text.
+fn detail(run: &MethodRun) -> String {
+    run.detail
+        .as_deref()
+        .map(|detail| format!(": {}", visible(detail)))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::ProcessNumber;
+
+    fn run(result: MethodResult, detail: Option<&str>) -> MethodRun {
+        MethodRun {
+            process: ProcessNumber(1),
+            result,
+            took_ms: 12,
+            late: false,
+            detail: detail.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn failures_of_the_method_are_told_in_words() {
+        let failed = run(MethodResult::Failed, Some("exit code 3\u{1b}[2J"));
+        assert_eq!(
+            complaint(&failed).unwrap(),
+            r"the on-close method failed for process 1: exit code 3\u{1b}[2J (took 12ms)"
+        );
+        assert_eq!(
+            line(&failed),
+            r"process 1: failed, took 12ms: exit code 3\u{1b}[2J"
+        );
+        let well = run(MethodResult::Succeeded, None);
+        assert_eq!(complaint(&well), None);
+        let cancelled = run(MethodResult::Cancelled, None);
+        assert_eq!(summary(&[]), None);
+        assert_eq!(summary(std::slice::from_ref(&well)).unwrap(), "ok");
+        assert_eq!(
+            summary(&[well.clone(), cancelled.clone()]).unwrap(),
+            "1 cancelled"
+        );
+        assert_eq!(summary(&[failed, well, cancelled]).unwrap(), "1 failed");
+    }
+
+    #[test]
+    fn one_and_many_are_told_apart() {
+        let some = Freed {
+            processes: 1,
+            selections: 0,
+            locks: 2,
+            variables: 1,
+        };
+        assert_eq!(freed(some), "1 process, 0 selections, 2 locks, 1 variable");
+    }
+}

@@ -1,0 +1,525 @@
+//! How a session ends: its closing begins, its processes end one by one, what is left is a tombstone (C03, C05, C06, C09).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::processes::Process;
+use super::timers::Timer;
+use super::{Answer, LiveSet, Phase, Prepared, last_row};
+use crate::clock::Timestamp;
+use crate::context::Json;
+use crate::on_close::{Freed, MethodRun, RunKey};
+use crate::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, Seq, SessionId};
+use crate::store::record::{Begin, Row, Tombstone};
+use crate::store::{Applied, End, Part, Unfit};
+use crate::token::TokenHash;
+
+/// The memory of closed sessions.
+#[derive(Default)]
+pub(super) struct Closed {
+    by_id: HashMap<SessionId, Tombstone>,
+    by_token: HashMap<TokenHash, SessionId>,
+    /// In the order in which they ended.
+    by_end: BTreeMap<Seq, SessionId>,
+}
+
+impl Closed {
+    pub(super) fn insert(&mut self, id: SessionId, tombstone: Tombstone) {
+        if let Some(token) = tombstone.token_hash {
+            self.by_token.insert(token, id);
+        }
+        self.by_end.insert(tombstone.seq, id);
+        self.by_id.insert(id, tombstone);
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Tombstone> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Tombstone> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The session that had a token.
+    pub(super) fn by_token(&self, token: &TokenHash) -> Option<SessionId> {
+        self.by_token.get(token).copied()
+    }
+
+    /// Why a session that is not there does not fit.
+    pub(super) fn unfit(&self, id: SessionId) -> Unfit {
+        self.get(id).map_or(Unfit::NotFound, |tombstone| {
+            Unfit::Closed(tombstone.session(id))
+        })
+    }
+
+    fn forget(&mut self, id: SessionId) -> Option<Tombstone> {
+        let tombstone = self.by_id.remove(&id)?;
+        self.by_end.remove(&tombstone.seq);
+        if let Some(token) = &tombstone.token_hash
+            && self.by_token.get(token) == Some(&id)
+        {
+            self.by_token.remove(token);
+        }
+        Some(tombstone)
+    }
+}
+
+/// Whether the documents of processes that had no time are kept for their methods (C09).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Documents {
+    Kept,
+    Dismissed,
+}
+
+impl LiveSet {
+    pub(super) fn begin_close(&mut self, end: End, now: Timestamp) -> Prepared {
+        let id = end.id;
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return self.nothing_to_end(id, end.request_id);
+        };
+        match &self.entries[slot].phase {
+            Phase::Reserved => return Prepared::nothing(id),
+            Phase::Closing(begin) => {
+                return Prepared::ended(id, begin.seq, begin.part_of(end.request_id));
+            }
+            Phase::Ended(tombstone) => {
+                return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
+            }
+            Phase::Active | Phase::Suspended | Phase::Resuming(_) => {}
+        }
+        let record = self.entries[slot].record.clone();
+        if record.mode == Mode::Scalable && end.cause == Cause::Command {
+            return Prepared {
+                durable: self.entries[slot].told_at(),
+                ..Prepared::answered(Answer::Ignored(id))
+            };
+        }
+        let begin = self.begin(end, now);
+        let (seq, grace_ends_at) = (begin.seq, begin.grace_ends_at);
+        let mut rows = vec![Row::Begun {
+            begin: begin.clone(),
+            last_request_at: self.entries[slot].last_request_at(),
+            record,
+        }];
+        self.leave(slot);
+        self.closing(slot, begin);
+        let entry = &self.entries[slot];
+        if entry.processes.is_empty() || entry.record.mode == Mode::Scalable {
+            // Nothing is to wait for: no process, or no method ever (C02).
+            rows.extend(self.finish(slot, Documents::Dismissed, now));
+        } else if grace_ends_at <= now {
+            rows.extend(self.hurry(seq, now));
+        }
+        Prepared {
+            durable: last_row(&rows),
+            rows,
+            answer: Answer::Ended {
+                id,
+                part: Part::Began,
+            },
+        }
+    }
+
+    fn begin(&mut self, end: End, now: Timestamp) -> Begin {
+        let seq = self.next_seq();
+        let options = self.options();
+        Begin {
+            seq,
+            cause: end.cause,
+            reason: end.reason.map(Arc::from),
+            actor: end.actor.into(),
+            request_id: end.request_id,
+            at: now,
+            grace_ends_at: now.plus(options.closing_grace_period),
+            ends_at: now.plus(options.closing_time_limit),
+            freed: Freed::default(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// The closing of a session is under way: a web session's process closes, a mobile session's are asked to finish (C08).
+    pub(super) fn closing(&mut self, slot: usize, begin: Begin) {
+        let entry = &mut self.entries[slot];
+        let session = entry.record.seq;
+        let mut has_asked = false;
+        for process in &mut entry.processes {
+            match (process.state, entry.record.kind) {
+                (ProcessState::Closing, _) => {}
+                (_, Kind::Web) => process.close(begin.seq, begin.at, false),
+                (_, Kind::Mobile) => {
+                    process.state = ProcessState::Asked;
+                    has_asked = true;
+                }
+            }
+        }
+        let is_empty = entry.processes.is_empty();
+        if has_asked {
+            self.timers
+                .push(begin.grace_ends_at, Timer::Grace(begin.seq));
+        }
+        self.timers.push(begin.ends_at, Timer::Limit(begin.seq));
+        self.closings.insert(begin.seq, slot);
+        self.entries[slot].phase = Phase::Closing(Box::new(begin));
+        self.locks.refuse(session, None);
+        if is_empty {
+            self.queue.add_ready(session);
+        }
+        self.enqueue(slot);
+    }
+
+    /// The begin of the closing of a session, if that is under way.
+    pub(super) fn closing_of(&self, id: SessionId) -> Option<Seq> {
+        match &self.entries[*self.by_id.get(&id)?].phase {
+            Phase::Closing(begin) => Some(begin.seq),
+            _ => None,
+        }
+    }
+
+    /// Does what is due of a closing: processes that were asked are not waited for any more (C08), or nothing is (C09).
+    pub(super) fn hurry(&mut self, begin: Seq, now: Timestamp) -> Vec<Row> {
+        let Some(slot) = self.closings.get(&begin).copied() else {
+            return Vec::new();
+        };
+        let entry = &self.entries[slot];
+        let Phase::Closing(begin) = &entry.phase else {
+            return Vec::new();
+        };
+        if begin.ends_at <= now {
+            return self.finish(slot, Documents::Kept, now);
+        }
+        if begin.grace_ends_at > now {
+            return Vec::new();
+        }
+        let asked = |process: &&Process| process.state == ProcessState::Asked;
+        let asked: Vec<ProcessNumber> = entry
+            .processes
+            .iter()
+            .filter(asked)
+            .map(|process| process.number)
+            .collect();
+        let rows = asked
+            .into_iter()
+            .map(|number| self.close_process(slot, number, now, false));
+        rows.collect()
+    }
+
+    /// A process ends whose method has run, or that there is none for.
+    pub(super) fn finish_process(
+        &mut self,
+        key: RunKey,
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+        now: Timestamp,
+    ) -> Prepared {
+        let slot = self.by_id.get(&key.session).copied().filter(|slot| {
+            let process = self.entries[*slot].process(key.process);
+            process.is_some_and(|process| process.closing.is_some())
+                && !matches!(self.entries[*slot].phase, Phase::Ended(_))
+        });
+        let rows = match slot {
+            Some(slot) => self.end_closing_process(slot, key.process, run, saved, now),
+            None => self.finish_late(key, run, saved).into_iter().collect(),
+        };
+        Prepared::done(rows, Applied::Done)
+    }
+
+    fn end_closing_process(
+        &mut self,
+        slot: usize,
+        number: ProcessNumber,
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+        now: Timestamp,
+    ) -> Vec<Row> {
+        let (seq, session) = self.changing(slot);
+        let entry = &mut self.entries[slot];
+        let id = entry.record.id;
+        let Some(process) = entry.take_process(number) else {
+            return Vec::new();
+        };
+        let freed = process.freed();
+        let is_alone = process
+            .closing
+            .as_ref()
+            .is_some_and(|closing| closing.alone);
+        entry.saved |= saved.is_some();
+        let begin = match &mut entry.phase {
+            Phase::Closing(begin) if !is_alone => {
+                begin.freed = begin.freed.and(freed);
+                begin.runs.extend(run.clone());
+                Some(begin.seq)
+            }
+            _ => None,
+        };
+        let is_last = entry.processes.is_empty() && matches!(entry.phase, Phase::Closing(_));
+        let mut rows = vec![Row::ProcessEnded {
+            seq,
+            session,
+            id,
+            process: number,
+            begin,
+            freed,
+            run,
+            saved,
+        }];
+        rows.extend(self.free(session, &process, now));
+        if is_last {
+            rows.extend(self.finish(slot, Documents::Dismissed, now));
+        }
+        rows
+    }
+
+    /// A run ends whose session is closed already.
+    fn finish_late(
+        &mut self,
+        key: RunKey,
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+    ) -> Option<Row> {
+        let late = self.queue.take_late(key);
+        if late.is_none() && run.is_none() {
+            return None;
+        }
+        let seq = self.next_seq();
+        let slot = self.by_id.get(&key.session).copied();
+        let tombstone = match slot.map(|slot| &mut self.entries[slot].phase) {
+            Some(Phase::Ended(tombstone)) => Some(tombstone.as_mut()),
+            _ => self.closed.get_mut(key.session),
+        };
+        if let Some(tombstone) = tombstone {
+            tombstone.runs.extend(run.clone());
+            return Some(Row::RunEnded {
+                seq,
+                session: tombstone.session,
+                closing: tombstone.closing,
+                key,
+                late: late.map(|(seq, _)| seq),
+                run,
+                saved,
+            });
+        }
+        // Forgotten, or never known: only the document goes.
+        late.map(|(late, kept)| Row::RunEnded {
+            seq,
+            session: kept.session,
+            closing: Seq(0),
+            key,
+            late: Some(late),
+            run: None,
+            saved: None,
+        })
+    }
+
+    /// Ends a closing with whatever the session still has.
+    pub(super) fn finish_close(&mut self, id: SessionId, now: Timestamp) -> Prepared {
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return self.nothing_to_end(id, None);
+        };
+        match &self.entries[slot].phase {
+            Phase::Closing(_) => {}
+            Phase::Ended(tombstone) => return Prepared::ended(id, tombstone.seq, Part::None),
+            Phase::Reserved | Phase::Active | Phase::Suspended | Phase::Resuming(_) => {
+                return Prepared::nothing(id);
+            }
+        }
+        let rows = self.finish(slot, Documents::Dismissed, now);
+        Prepared {
+            durable: last_row(&rows),
+            rows,
+            answer: Answer::Ended {
+                id,
+                part: Part::None,
+            },
+        }
+    }
+
+    fn finish(&mut self, slot: usize, documents: Documents, now: Timestamp) -> Vec<Row> {
+        let entry = &mut self.entries[slot];
+        let Phase::Closing(begin) = &entry.phase else {
+            return Vec::new();
+        };
+        let begin = begin.as_ref().clone();
+        let (id, session) = (entry.record.id, entry.record.seq);
+        let late = match documents {
+            Documents::Kept => self.keep_documents(slot),
+            Documents::Dismissed => Vec::new(),
+        };
+        let (freed, processes) = self.take_processes(slot);
+        let tombstone = Tombstone {
+            freed: begin.freed.and(freed),
+            runs: begin.runs,
+            ..self.tombstone(slot, begin.seq, begin.cause, [begin.request_id, None], now)
+        };
+        self.bury(slot, tombstone.clone());
+        self.closings.remove(&begin.seq);
+        let mut rows = vec![Row::Finished {
+            id,
+            session,
+            begin: begin.seq,
+            tombstone,
+            late,
+        }];
+        rows.extend(self.free_all(session, &processes, now));
+        rows
+    }
+
+    /// The documents of all processes that are left, for a method that sees a copy (C09).
+    fn keep_documents(&mut self, slot: usize) -> Vec<(Seq, Box<crate::on_close::Invocation>)> {
+        let mut kept = Vec::new();
+        for at in 0..self.entries[slot].processes.len() {
+            let seq = self.next_seq();
+            let entry = &self.entries[slot];
+            let document = Box::new(entry.invocation(at, true));
+            let closing = entry.processes[at].closing.as_ref();
+            let claimed_until = closing.and_then(|closing| closing.claimed_until);
+            let session = entry.record.seq;
+            self.queue
+                .add_late(seq, session, document.clone(), claimed_until);
+            kept.push((seq, document));
+        }
+        kept
+    }
+
+    fn take_processes(&mut self, slot: usize) -> (Freed, Vec<Process>) {
+        let processes = std::mem::take(&mut self.entries[slot].processes);
+        let freed = processes
+            .iter()
+            .filter(|process| {
+                process
+                    .closing
+                    .as_ref()
+                    .is_none_or(|closing| !closing.alone)
+            })
+            .fold(Freed::default(), |freed, process| {
+                freed.and(process.freed())
+            });
+        (freed, processes)
+    }
+
+    fn free_all(&mut self, session: Seq, processes: &[Process], now: Timestamp) -> Vec<Row> {
+        self.locks.refuse(session, None);
+        let rows = processes
+            .iter()
+            .flat_map(|process| self.free(session, process, now));
+        rows.collect()
+    }
+
+    pub(super) fn drop_session(&mut self, end: End, now: Timestamp) -> Prepared {
+        let id = end.id;
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return self.nothing_to_end(id, end.request_id);
+        };
+        let begin = match &self.entries[slot].phase {
+            Phase::Reserved => return Prepared::nothing(id),
+            Phase::Ended(tombstone) => {
+                return Prepared::ended(id, tombstone.seq, tombstone.part_of(end.request_id));
+            }
+            Phase::Closing(begin) => Some(begin.as_ref().clone()),
+            Phase::Active | Phase::Suspended | Phase::Resuming(_) => None,
+        };
+        match &begin {
+            Some(begin) => drop(self.closings.remove(&begin.seq)),
+            None => self.leave(slot),
+        }
+        let (part, request_ids) = match &begin {
+            Some(begin) => (Part::CutShort, [begin.request_id, end.request_id]),
+            None => (Part::Began, [end.request_id, None]),
+        };
+        let (freed, processes) = self.take_processes(slot);
+        let (closing, before, runs) = match begin {
+            Some(begin) => (Some(begin.seq), begin.freed, begin.runs),
+            None => (None, Freed::default(), Vec::new()),
+        };
+        let mut tombstone = Tombstone {
+            freed: before.and(freed),
+            runs,
+            ..self.tombstone(slot, Seq(0), end.cause, request_ids, now)
+        };
+        tombstone.closing = closing.unwrap_or(tombstone.seq);
+        self.bury(slot, tombstone.clone());
+        let entry = &self.entries[slot];
+        let (record, session) = (entry.record.clone(), entry.record.seq);
+        let mut rows = vec![Row::Dropped {
+            begin: closing,
+            last_request_at: entry.last_request_at(),
+            record,
+            end,
+            tombstone,
+        }];
+        rows.extend(self.free_all(session, &processes, now));
+        Prepared {
+            durable: last_row(&rows),
+            rows,
+            answer: Answer::Ended { id, part },
+        }
+    }
+
+    pub(super) fn nothing_to_end(&self, id: SessionId, request_id: Option<Uuid>) -> Prepared {
+        let part = self
+            .closed
+            .get(id)
+            .map_or(Part::None, |tombstone| tombstone.part_of(request_id));
+        Prepared::ended(id, Seq(0), part)
+    }
+
+    /// What remains of a session that ends now.
+    fn tombstone(
+        &mut self,
+        slot: usize,
+        closing: Seq,
+        cause: Cause,
+        request_ids: [Option<Uuid>; 2],
+        now: Timestamp,
+    ) -> Tombstone {
+        let seq = self.next_seq();
+        let record = &self.entries[slot].record;
+        Tombstone {
+            seq,
+            closing,
+            session: record.seq,
+            token_hash: Some(record.token_hash),
+            cause,
+            closed_at: now,
+            user: record.user.clone(),
+            request_ids,
+            freed: Freed::default(),
+            runs: Vec::new(),
+            inherited: false,
+        }
+    }
+
+    fn bury(&mut self, slot: usize, tombstone: Tombstone) {
+        self.entries[slot].phase = Phase::Ended(Box::new(tombstone));
+    }
+
+    /// Forgets sessions that were closed before an instant; those whose method is still to run are kept.
+    pub(super) fn forget(&mut self, before: Timestamp, limit: usize) -> Prepared {
+        let old = |id: &&SessionId| {
+            let tombstone = self.closed.get(**id);
+            tombstone.is_some_and(|tombstone| tombstone.closed_at < before)
+        };
+        let ids: Vec<SessionId> = self
+            .closed
+            .by_end
+            .values()
+            .take_while(old)
+            .filter(|id| !self.queue.has_late(**id))
+            .take(limit)
+            .copied()
+            .collect();
+        if ids.is_empty() {
+            return Prepared::done(Vec::new(), Applied::Forgotten(0));
+        }
+        let forgotten = ids.iter().filter_map(|id| self.closed.forget(*id));
+        let closings: Vec<(Seq, Seq)> = forgotten
+            .map(|tombstone| (tombstone.closing, tombstone.session))
+            .collect();
+        let (seq, count) = (self.next_seq(), closings.len());
+        Prepared::done(
+            vec![Row::Forgotten { seq, closings }],
+            Applied::Forgotten(count),
+        )
+    }
+}

@@ -1,0 +1,410 @@
+//! Every error has its status and its stable problem type, in both directions.
+
+use std::time::Duration;
+
+use super::problem::{ClosedFields, LockFields, PROBLEM_PREFIX, Problem};
+use crate::context::ContextError;
+use crate::error::{Error, Source};
+use crate::session::{ClosedSession, HeldLock};
+
+/// What a process may have nothing of under a name.
+const THINGS: [&str; 2] = ["variable", "selection"];
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let (status, kind, title) = row(error);
+        let detail = match kind {
+            // What went wrong inside is for the log.
+            "internal" => "the server's log has more".into(),
+            _ => error.to_string(),
+        };
+        let mut problem = Self::new(status, kind, title, detail);
+        problem.carry(error);
+        problem
+    }
+}
+
+/// The table: status, type, title.
+fn row(error: &Error) -> (u16, &'static str, &'static str) {
+    match error {
+        Error::NotFound(_) => (404, "not-found", "no such session"),
+        Error::Closed(_) => (410, "closed", "the session is closed"),
+        Error::Closing(_) => (409, "closing", "the session is closing"),
+        Error::NoProcess { .. } => (404, "no-process", "no such process"),
+        Error::ProcessClosing { .. } => (409, "process-closing", "the process is closing"),
+        Error::HasProcess { .. } => (409, "has-process", "the session has its process"),
+        Error::NotSet { .. } => (404, "not-set", "nothing of this name"),
+        Error::LockHeld(_) => (409, "lock-held", "the record is locked"),
+        Error::Context(ContextError::Large { .. }) => {
+            (413, "context-too-large", "context too large")
+        }
+        Error::Context(_) => (422, "context", "not for a context"),
+        Error::Rotated => (401, "rotated", "cookie replaced"),
+        Error::Invalid(_) => (400, "invalid", "malformed request"),
+        Error::Unauthenticated => (401, "unauthenticated", "not authenticated"),
+        Error::Forbidden(_) => (403, "forbidden", "not allowed"),
+        Error::LimitReached { .. } => (503, "limit-reached", "session limit reached"),
+        Error::TooManyOpens { .. } => (429, "too-many-opens", "too many sessions opened"),
+        Error::NoSessions => (403, "no-sessions", "no sessions"),
+        Error::OtherAddress => (400, "other-address", "other address"),
+        Error::WouldEnd { .. } => (409, "would-end", "sessions would end"),
+        Error::Busy { .. } => (503, "busy", "busy"),
+        Error::Unavailable(_) => (503, "unavailable", "store unavailable"),
+        Error::Unconfirmed(_) => (503, "unconfirmed", "change not confirmed"),
+        Error::Internal(_)
+        | Error::Unreachable { .. }
+        | Error::NoAnswer { .. }
+        | Error::OutcomeUnknown { .. }
+        | Error::Protocol { .. } => (500, "internal", "internal error"),
+    }
+}
+
+impl Problem {
+    /// Takes along what the error has besides its text.
+    fn carry(&mut self, error: &Error) {
+        match error {
+            Error::NotFound(id) | Error::Closing(id) => self.id = Some(*id),
+            Error::NoProcess { id, process }
+            | Error::ProcessClosing { id, process }
+            | Error::HasProcess { id, process } => {
+                (self.id, self.process) = (Some(*id), Some(*process));
+            }
+            Error::Closed(closed) => self.carry_closed(closed),
+            Error::LockHeld(held) => self.carry_lock(held),
+            Error::NotSet { what } => self.what = Some((*what).into()),
+            Error::Context(error) => self.carry_context(error),
+            Error::LimitReached { limit, retry_after } => {
+                self.limit = Some(*limit);
+                self.retry_after = millis(retry_after);
+            }
+            Error::TooManyOpens { retry_after } | Error::Busy { retry_after } => {
+                self.retry_after = millis(retry_after);
+            }
+            Error::WouldEnd { ends, strands } => {
+                (self.ends, self.strands) = (Some(*ends), Some(*strands));
+            }
+            _ => {}
+        }
+    }
+
+    fn carry_closed(&mut self, closed: &ClosedSession) {
+        let ClosedSession {
+            id,
+            user,
+            cause,
+            closed_at,
+            expires_at,
+        } = closed.clone();
+        self.id = Some(id);
+        self.user = user;
+        self.closed = Some(ClosedFields {
+            cause,
+            closed_at,
+            expires_at,
+        });
+    }
+
+    fn carry_lock(&mut self, held: &HeldLock) {
+        let HeldLock {
+            table,
+            record,
+            session,
+            process,
+            user,
+            since,
+            fence,
+            waiting,
+        } = held.clone();
+        self.process = Some(process);
+        self.user = user;
+        self.lock = Some(LockFields {
+            table,
+            record,
+            session,
+            since,
+            fence,
+            waiting,
+        });
+    }
+
+    fn carry_context(&mut self, error: &ContextError) {
+        let what = match error {
+            ContextError::Empty => "empty",
+            ContextError::Control => "control",
+            ContextError::Dots => "dots",
+            ContextError::Long { limit, found } => {
+                (self.limit, self.found) = (Some(*limit), Some(*found));
+                "long"
+            }
+            ContextError::Json(syntax) => {
+                self.syntax = Some(syntax.clone());
+                "json"
+            }
+            // It has a type of its own.
+            ContextError::Large { limit, found } => {
+                (self.limit, self.found) = (Some(*limit), Some(*found));
+                return;
+            }
+        };
+        self.what = Some(what.into());
+    }
+
+    /// What a client makes of a problem from `server`.
+    pub fn into_error(self, server: &str) -> Error {
+        let unknown = Error::Protocol {
+            server: server.into(),
+            what: format!("{} {}", self.status, self.title),
+        };
+        self.known(server).unwrap_or(unknown)
+    }
+
+    /// The error of the problem's type; `None` for a type that is unknown, or that lacks what belongs to it.
+    fn known(self, server: &str) -> Option<Error> {
+        let retry_after = Duration::from_millis(self.retry_after.unwrap_or(1_000));
+        let kind = self.kind.strip_prefix(PROBLEM_PREFIX)?;
+        let says_so = || Source::from(format!("{server} says so"));
+        Some(match kind {
+            "not-found" => Error::NotFound(self.id?),
+            "closed" => Error::Closed(Box::new(self.closed_session()?)),
+            "closing" => Error::Closing(self.id?),
+            "no-process" => Error::NoProcess {
+                id: self.id?,
+                process: self.process?,
+            },
+            "process-closing" => Error::ProcessClosing {
+                id: self.id?,
+                process: self.process?,
+            },
+            "has-process" => Error::HasProcess {
+                id: self.id?,
+                process: self.process?,
+            },
+            "not-set" => {
+                let what = self.what?;
+                let what = THINGS.into_iter().find(|thing| *thing == what)?;
+                Error::NotSet { what }
+            }
+            "lock-held" => Error::LockHeld(Box::new(self.held_lock()?)),
+            "context" | "context-too-large" => Error::Context(self.context_error()?),
+            "rotated" => Error::Rotated,
+            "invalid" => Error::Invalid(self.detail),
+            "unauthenticated" => Error::Unauthenticated,
+            "forbidden" => Error::Forbidden(self.detail),
+            "limit-reached" => Error::LimitReached {
+                limit: self.limit.unwrap_or_default(),
+                retry_after,
+            },
+            "too-many-opens" => Error::TooManyOpens { retry_after },
+            "no-sessions" => Error::NoSessions,
+            "other-address" => Error::OtherAddress,
+            "would-end" => Error::WouldEnd {
+                ends: self.ends.unwrap_or_default(),
+                strands: self.strands.unwrap_or_default(),
+            },
+            "busy" => Error::Busy { retry_after },
+            "unavailable" => Error::Unavailable(says_so()),
+            "unconfirmed" => Error::Unconfirmed(says_so()),
+            "internal" => Error::Internal(format!("{server} says so; its log has more").into()),
+            _ => return None,
+        })
+    }
+
+    fn closed_session(&self) -> Option<ClosedSession> {
+        let ClosedFields {
+            cause,
+            closed_at,
+            expires_at,
+        } = self.closed.clone()?;
+        Some(ClosedSession {
+            id: self.id?,
+            user: self.user.clone(),
+            cause,
+            closed_at,
+            expires_at,
+        })
+    }
+
+    fn held_lock(&self) -> Option<HeldLock> {
+        let LockFields {
+            table,
+            record,
+            session,
+            since,
+            fence,
+            waiting,
+        } = self.lock.clone()?;
+        Some(HeldLock {
+            table,
+            record,
+            session,
+            process: self.process?,
+            user: self.user.clone(),
+            since,
+            fence,
+            waiting,
+        })
+    }
+
+    fn context_error(&self) -> Option<ContextError> {
+        Some(match self.what.as_deref() {
+            Some("empty") => ContextError::Empty,
+            Some("control") => ContextError::Control,
+            Some("dots") => ContextError::Dots,
+            Some("json") => ContextError::Json(self.syntax.clone()?),
+            Some("long") => ContextError::Long {
+                limit: self.limit?,
+                found: self.found?,
+            },
+            Some(_) => return None,
+            None => ContextError::Large {
+                limit: self.limit?,
+                found: self.found?,
+            },
+        })
+    }
+}
+
+fn millis(duration: &Duration) -> Option<u64> {
+    u64::try_from(duration.as_millis()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::context::{Json, Name};
+    use crate::session::{Cause, ProcessNumber, SessionId};
+
+    /// The errors that only a client has: no server sends them.
+    fn every_error_of_a_server() -> Vec<Error> {
+        let (id, process) = (SessionId::random(), ProcessNumber(7));
+        let since = Timestamp::from_millis(1_764_000_000_001);
+        let closed = |user: Option<&str>| ClosedSession {
+            id,
+            user: user.map(Into::into),
+            cause: Cause::Command,
+            closed_at: since,
+            expires_at: Timestamp::EPOCH,
+        };
+        let held = |user: Option<&str>| HeldLock {
+            table: Name::new("Invoices/2024").unwrap(),
+            record: Name::new("\"47\" 11 🔑").unwrap(),
+            session: id,
+            process,
+            user: user.map(Into::into),
+            since,
+            fence: u64::MAX,
+            waiting: 3,
+        };
+        let (ends, strands) = (2, 3);
+        let (limit, found) = (100, 101);
+        let retry_after = Duration::from_millis(1_500);
+        let json = Json::new("[1,").unwrap_err();
+        let of_contexts = [
+            ContextError::Empty,
+            ContextError::Control,
+            ContextError::Dots,
+            ContextError::Long { limit, found },
+            ContextError::Large { limit, found },
+            json,
+        ];
+        let mut errors = vec![
+            Error::NotFound(id),
+            Error::Closed(Box::new(closed(Some("ana")))),
+            Error::Closed(Box::new(closed(None))),
+            Error::Closing(id),
+            Error::NoProcess { id, process },
+            Error::ProcessClosing { id, process },
+            Error::HasProcess { id, process },
+            Error::LockHeld(Box::new(held(Some("ana")))),
+            Error::LockHeld(Box::new(held(None))),
+            Error::Rotated,
+            Error::Invalid("what was wrong".into()),
+            Error::Unauthenticated,
+            Error::Forbidden("not you".into()),
+            Error::LimitReached { limit, retry_after },
+            Error::TooManyOpens { retry_after },
+            Error::NoSessions,
+            Error::OtherAddress,
+            Error::WouldEnd { ends, strands },
+            Error::WouldEnd { ends, strands: 0 },
+            Error::Busy { retry_after },
+            Error::Unavailable("disk".into()),
+            Error::Unconfirmed("disk".into()),
+            Error::Internal("bug".into()),
+        ];
+        errors.extend(of_contexts.map(Error::Context));
+        errors.extend(THINGS.map(|what| Error::NotSet { what }));
+        errors
+    }
+
+    /// Every error that can cross the wire arrives as the same error.
+    #[test]
+    fn errors_survive_the_wire() {
+        for error in every_error_of_a_server() {
+            let text = serde_json::to_string(&Problem::from(&error)).unwrap();
+            let problem: Problem = serde_json::from_str(&text).unwrap();
+            assert!((400..600).contains(&problem.status), "{text}");
+            let arrived = problem.into_error("unix:/x");
+            assert_eq!(
+                std::mem::discriminant(&arrived),
+                std::mem::discriminant(&error),
+                "{text}"
+            );
+            assert_eq!(arrived.to_string(), error.to_string());
+            match (&arrived, &error) {
+                (Error::LockHeld(arrived), Error::LockHeld(sent)) => assert_eq!(arrived, sent),
+                (Error::Closed(arrived), Error::Closed(sent)) => assert_eq!(arrived, sent),
+                (Error::Context(arrived), Error::Context(sent)) => assert_eq!(arrived, sent),
+                _ => {}
+            }
+        }
+    }
+
+    /// Who is refused a lock reads who has it, without knowing this program's types.
+    #[test]
+    fn a_lock_that_is_held_says_by_whom() {
+        let held = every_error_of_a_server()
+            .into_iter()
+            .find(|error| matches!(error, Error::LockHeld(_)))
+            .unwrap();
+        let problem = serde_json::to_value(Problem::from(&held)).unwrap();
+        assert_eq!(problem["type"], "urn:sessionctl:problem:lock-held");
+        assert_eq!(problem["status"], 409);
+        for member in [
+            "table", "record", "session", "process", "user", "since", "fence", "waiting",
+        ] {
+            assert!(!problem[member].is_null(), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_a_problem_lacks_is_not_made_up() {
+        for kind in [
+            "not-found",
+            "closed",
+            "lock-held",
+            "not-set",
+            "context",
+            "x",
+        ] {
+            let problem = Problem::new(404, kind, "title", "detail");
+            let error = problem.into_error("unix:/x");
+            assert!(matches!(error, Error::Protocol { .. }), "{kind}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_problem_tells_internals() {
+        for error in [
+            Error::Unavailable("/var/lib/secret".into()),
+            Error::Internal("/var/lib/secret".into()),
+        ] {
+            assert!(
+                !serde_json::to_string(&Problem::from(&error))
+                    .unwrap()
+                    .contains("secret")
+            );
+        }
+    }
+}

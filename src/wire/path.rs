@@ -1,0 +1,50 @@
+//! Routes of the admin API. In braces: `{id}` is a session id in any spelling, `{process}` a number; the others are names,
+//! of which whatever a path cannot hold is `%`-escaped, a slash as well.
+
+use crate::session::SessionId;
+
+/// List, open.
+pub const SESSIONS: &str = "/v1/sessions";
+/// Show; `DELETE` closes.
+pub const SESSION: &str = "/v1/sessions/{id}";
+/// Close.
+pub const CLOSE: &str = "/v1/sessions/{id}/close";
+/// Drop.
+pub const DROP: &str = "/v1/sessions/{id}/drop";
+/// Record locks: who holds what.
+pub const LOCKS: &str = "/v1/locks";
+/// Closed sessions.
+pub const HISTORY: &str = "/v1/history";
+/// A closed session.
+pub const HISTORY_ENTRY: &str = "/v1/history/{id}";
+/// Options: see, set.
+pub const OPTIONS: &str = "/v1/options";
+/// How many there are, and what happened.
+pub const STATS: &str = "/v1/stats";
+
+/// Sign a user in.
+pub const LOGIN: &str = "/v1/sessions/{id}/login";
+/// What the on-close method left.
+pub const SAVED: &str = "/v1/sessions/{id}/saved";
+/// Start a process.
+pub const PROCESSES: &str = "/v1/sessions/{id}/processes";
+/// How a process stands; `DELETE` ends it.
+pub const PROCESS: &str = "/v1/sessions/{id}/processes/{process}";
+/// All that a process has.
+pub const CONTEXT: &str = "/v1/sessions/{id}/processes/{process}/context";
+/// A variable of a process.
+pub const VARIABLE: &str = "/v1/sessions/{id}/processes/{process}/variables/{name}";
+/// A selection of a process.
+pub const SELECTION: &str = "/v1/sessions/{id}/processes/{process}/selections/{name}";
+/// A record that a process locks.
+pub const LOCK: &str = "/v1/sessions/{id}/processes/{process}/locks/{table}/{record}";
+
+/// Whether the process runs.
+pub const HEALTH: &str = "/healthz";
+/// Whether changes are acknowledged.
+pub const READY: &str = "/readyz";
+
+/// One of the routes above, for one session.
+pub fn of(route: &str, id: SessionId) -> String {
+    route.replace("{id}", &id.to_string())
+}
