@@ -365,7 +365,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__generate)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help completions man systemd"
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help completions man systemd nginx caddy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

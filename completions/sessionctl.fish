@@ -52,7 +52,7 @@ complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "stats" -d 'Te
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "serve" -d 'Run the session server'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
-complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "generate" -d 'Write shell completions, man pages or a systemd unit into a directory'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "generate" -d 'Write completions, man pages, a systemd unit or a proxy\'s site into a directory'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l limit -d 'List at most this many, the oldest first' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
@@ -406,7 +406,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fi
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "ping" -d 'Check that a server answers and acknowledges changes'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "serve" -d 'Run the session server'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "demo" -d 'Show what sessionctl does, on a server of its own'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "generate" -d 'Write shell completions, man pages or a systemd unit into a directory'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "generate" -d 'Write completions, man pages, a systemd unit or a proxy\'s site into a directory'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and not __fish_seen_subcommand_from list show count history locks close-session drop-session open-session options stats ping serve demo generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from history" -f -a "show" -d 'Show what is remembered of one closed session'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand help; and __fish_seen_subcommand_from options" -f -a "list" -d 'List every option: value, default, range, when it acts, 4D\'s name'

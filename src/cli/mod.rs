@@ -185,7 +185,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Show what sessionctl does, on a server of its own
     Demo(demo::Arguments),
-    /// Write shell completions, man pages or a systemd unit into a directory
+    /// Write completions, man pages, a systemd unit or a proxy's site into a directory
     Generate(generate::Arguments),
 }
 

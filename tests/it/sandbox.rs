@@ -84,7 +84,12 @@ impl Sandbox {
 
     /// A server on a free port and the default socket.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
-        let mut command = self.command(&[&["serve", "--web", "127.0.0.1:0"], arguments].concat());
+        self.serve_at("127.0.0.1:0", arguments)
+    }
+
+    /// A server whose web clients find it at this address, and the default socket.
+    pub(crate) fn serve_at(&self, web: &str, arguments: &[&str]) -> Server {
+        let mut command = self.command(&[&["serve", "--web", web], arguments].concat());
         let log = fs::File::options()
             .create(true)
             .append(true)

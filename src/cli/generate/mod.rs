@@ -1,4 +1,4 @@
-//! `sessionctl generate`: completions, man pages and a systemd unit, from the same tables as `--help`.
+//! `sessionctl generate`: completions and man pages from the same tables as `--help`; a systemd unit; sites of nginx and Caddy.
 
 mod commands;
 mod manual;
@@ -17,6 +17,12 @@ use super::output::Output;
 /// The unit that runs `serve`.
 const SYSTEMD_UNIT: &str = include_str!("sessionctl.service");
 
+/// The site that has nginx ask about every request.
+const NGINX_SITE: &str = include_str!("nginx.conf");
+
+/// The site that has Caddy ask about every request.
+const CADDY_SITE: &str = include_str!("Caddyfile");
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// What to write
@@ -34,6 +40,10 @@ enum What {
     Man,
     /// A systemd unit that runs the server.
     Systemd,
+    /// A site of nginx whose application only live sessions reach.
+    Nginx,
+    /// A site of Caddy whose application only live sessions reach.
+    Caddy,
 }
 
 /// A generated file.
@@ -51,10 +61,9 @@ pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) 
             pages.extend(manual::pages()?);
             pages
         }
-        What::Systemd => vec![Generated {
-            name: "sessionctl.service".into(),
-            bytes: SYSTEMD_UNIT.into(),
-        }],
+        What::Systemd => fixed("sessionctl.service", SYSTEMD_UNIT),
+        What::Nginx => fixed("sessionctl.conf", NGINX_SITE),
+        What::Caddy => fixed("sessionctl.caddyfile", CADDY_SITE),
     };
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -66,6 +75,14 @@ pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) 
         }
     }
     Ok(Exit::Done)
+}
+
+/// A file that is the same for everybody.
+fn fixed(name: &str, text: &str) -> Vec<Generated> {
+    vec![Generated {
+        name: name.into(),
+        bytes: text.into(),
+    }]
 }
 
 fn completions(mut command: Command) -> Vec<Generated> {
