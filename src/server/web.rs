@@ -51,7 +51,12 @@ async fn session<T: Sessions>(
                 "more than one {} cookie was sent; delete the cookies of this site",
                 cookie.name()
             );
-            return error(&Error::Invalid(text));
+            let refusal = Error::Invalid(text);
+            return if is_auth(&uri) {
+                error_as(403, &refusal)
+            } else {
+                error(&refusal)
+            };
         }
     };
     let client = client(&shared, peer, &headers);
@@ -60,20 +65,18 @@ async fn session<T: Sessions>(
         Err(Error::OtherAddress) if is_auth(&uri) => return other_address(),
         Err(refusal) => return error(&refusal),
     };
-    let Visit {
-        id,
-        user,
-        state,
-        expires_at,
-        lifetime,
-    } = entered.visit;
+    let visit = entered.visit;
+    let lifetime = visit.lifetime;
     let body = VisitBody {
-        id,
-        user: user.map(|user| user.as_ref().into()),
-        state,
-        expires_at,
+        id: visit.id,
+        user: visit.user.as_deref().map(Into::into),
+        state: visit.state,
+        expires_at: visit.expires_at,
     };
     let mut response = json(200, &body);
+    if is_auth(&uri) {
+        response = identified(response, &visit);
+    }
     if let Some(token) = entered.new_token.or(presented) {
         set_cookie(&mut response, &cookie.set(&token, lifetime));
     }
@@ -121,15 +124,15 @@ async fn check<T: Sessions>(
     };
     let from = shared.trusted_proxies.client(peer, &headers);
     match shared.service.check(&token, from, touch).await {
-        Ok(Some(visit)) => identified(&visit),
+        Ok(Some(visit)) => identified(empty(StatusCode::OK), &visit),
         Ok(None) | Err(Error::Rotated) => empty(StatusCode::UNAUTHORIZED),
         Err(Error::OtherAddress) => other_address(),
         Err(refusal) => error(&refusal),
     }
 }
 
-fn identified(visit: &Visit) -> Response {
-    let mut response = empty(StatusCode::OK);
+/// An answer to a proxy that tells the application whose session it is.
+fn identified(mut response: Response, visit: &Visit) -> Response {
     let id = HeaderValue::from_str(&visit.id.to_string());
     // A name that cannot stand in a header was refused at opening; without its name nobody passes as a guest.
     let user = visit
