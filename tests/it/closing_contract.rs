@@ -1,29 +1,38 @@
-//! The closing contract on things that are really there (C05, C06, C08, C09, C11, C15, C17, C18): processes and what they
-//! have, locks, mobile sessions, the on-close method, what it leaves, history. Each rule once, in every place.
+//! The closing contract on things that are really there (C02, C05, C06, C08–C11, C15, C17): mobile sessions, the on-close
+//! method, what it leaves, history. Each rule once, in every place.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sessionctl::admin::{Admin as _, EndRequest, Ending, HistoryQuery, LockQuery, OpenRequest};
+use sessionctl::admin::{
+    Admin as _, EndRequest, Ending, HistoryQuery, LockQuery, OpenRequest, Outcome,
+};
 use sessionctl::application::{Application as _, At};
-use sessionctl::context::{ContextError, Json, Name, Record, Selection};
 use sessionctl::error::Error;
-use sessionctl::on_close::{Freed, Invocation, Method, MethodResult};
+use sessionctl::on_close::{Freed, MethodResult};
 use sessionctl::options::{Options, Value};
-use sessionctl::registry::OnClose;
-use sessionctl::session::{Cause, Kind, ProcessNumber, ProcessState, SessionId, State};
+use sessionctl::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, SessionId, State};
 use sessionctl::sessions::Sessions as _;
-use tempfile::TempDir;
 
+use crate::contexts::{
+    KEEP, SECOND, Script, an_hour, closed, fill, first, invoice, json, mobile, name, open_mobile,
+    save, selection, suspended, suspending, until,
+};
 use crate::places::{
     BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
     waiting,
 };
 
 in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
+    c02_in_scalable_mode_no_method_ever_runs,
+    c07_it_may_be_called_from_inside,
+    c09_ten_thousand_closes_free_their_locks_in_time,
+    c10_who_is_evicted_has_its_method,
+    c11_a_session_that_is_due_with_its_process_is_closed_with_its_method,
+    s14_a_clock_that_jumps_by_a_year_ends_no_process,
+    closing_at_the_limit_makes_room_and_evicts_nobody,
+    dropping_a_closers_future_changes_nothing,
     c05_the_method_sees_the_context_and_what_it_answers_is_saved,
     c05_a_stolen_closed_cookie_inherits_nothing,
     c05_a_session_that_ended_by_itself_is_inherited_from_once,
@@ -38,155 +47,16 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c11_a_suspended_session_has_its_saved_information_back,
     c11_closing_a_suspended_session_runs_nothing,
     c15_two_closers_get_the_same_end,
-    c18_a_process_that_nobody_names_ends_with_its_method,
-    c18_whoever_names_a_process_renews_its_lease,
-    contexts_take_what_they_are_given_within_limits,
-    names_are_any_text,
-    locks_tell_who_holds_them,
-    locks_are_waited_for_in_order,
-    whoever_goes_away_is_skipped,
-    a_waiter_gets_the_lock_when_its_holder_closes,
-    waiters_of_a_closing_session_get_no_lock,
-    a_web_session_has_one_process,
-    a_closing_session_takes_no_changes,
-    a_log_in_replaces_the_token,
-    late_requests_with_the_old_token_change_nothing,
     a_drop_runs_no_method_and_ends_one_that_runs,
     options_change_only_closings_that_begin_later,
     ten_thousand_processes_close,
 });
 
 in_every_place!(durably { OnDisk, BehindServer } {
-    c17_contexts_and_locks_are_there_after_a_restart,
     c17_pending_methods_run_after_the_restart,
     c17_asked_processes_are_asked_still,
     history_and_saved_information_outlive_a_restart,
 });
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A shell script as the on-close method, in a directory of its own where it may write.
-struct Script {
-    directory: TempDir,
-}
-
-impl Script {
-    fn new(lines: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("on-close");
-        let home = directory.path().display();
-        fs::write(&path, format!("#!/bin/sh\ncd {home}\n{lines}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        Self { directory }
-    }
-
-    fn on_close(&self) -> OnClose {
-        let path = std::env::var_os("PATH").unwrap();
-        OnClose {
-            method: Method::Program {
-                path: self.path("on-close"),
-                arguments: vec!["argument one".into()],
-            },
-            environment: vec![("PATH".into(), path)],
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
-    }
-
-    /// The documents that `cat >> documents; echo >> documents` has kept.
-    fn documents(&self) -> Vec<Invocation> {
-        let text = self.read("documents");
-        let lines = text.lines().filter(|line| !line.is_empty());
-        lines
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
-            .collect()
-    }
-}
-
-/// Keeps the documents, one to a line.
-const KEEP: &str = "d=$(cat); printf '%s\\n' \"$d\" >> documents";
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn json(text: &str) -> Json {
-    Json::new(text).unwrap()
-}
-
-fn invoice(number: &str) -> Record {
-    Record {
-        table: name("Invoices"),
-        record: name(number),
-    }
-}
-
-fn selection(records: &[&str]) -> Selection {
-    Selection {
-        table: name("Invoices"),
-        records: records.iter().map(|record| name(record)).collect(),
-    }
-}
-
-fn first(id: SessionId) -> At {
-    At {
-        id,
-        process: ProcessNumber(1),
-    }
-}
-
-fn mobile() -> OpenRequest {
-    OpenRequest {
-        kind: Kind::Mobile,
-        user: Some("ana".into()),
-        ..browser()
-    }
-}
-
-async fn open_mobile<P: Place>(place: &P, processes: u32) -> SessionId {
-    let opened = place.app().open(mobile()).await.unwrap();
-    for _ in 0..processes {
-        place
-            .app()
-            .start_process(opened.session.id, None)
-            .await
-            .unwrap();
-    }
-    opened.session.id
-}
-
-/// Waits for something that comes without being asked for.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..2_000 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("{what} never came");
-}
-
-async fn fill<P: Place>(place: &P, at: At) {
-    let app = place.app();
-    app.set_variable(at, name("cart"), Some(json("[1, 2.50]")))
-        .await
-        .unwrap();
-    app.set_variable(at, name("who"), Some(json("\"ana\"")))
-        .await
-        .unwrap();
-    app.set_selection(at, name("Invoices"), Some(selection(&["4711", "4712"])))
-        .await
-        .unwrap();
-    app.lock(at, invoice("4711"), Duration::ZERO).await.unwrap();
-}
 
 async fn c05_the_method_sees_the_context_and_what_it_answers_is_saved<P: Place>() {
     let script = Script::new(&format!(
@@ -258,21 +128,6 @@ async fn c05_the_method_sees_the_context_and_what_it_answers_is_saved<P: Place>(
     assert!(saved.items.is_empty() && saved.previous.is_none());
 }
 
-async fn save<P: Place>(options: Options) -> P {
-    let on_close = OnClose {
-        method: Method::Save,
-        ..OnClose::default()
-    };
-    P::start_calling(on_close, options, Work::Regular).await
-}
-
-async fn closed<P: Place>(place: &P, id: SessionId) {
-    until("the end", async || {
-        matches!(place.admin().show(id).await, Err(Error::Closed(_))).then_some(())
-    })
-    .await;
-}
-
 async fn c05_a_stolen_closed_cookie_inherits_nothing<P: Place>() {
     let place: P = save(roomy()).await;
     let (id, token) = place.enter().await;
@@ -296,14 +151,6 @@ async fn c05_a_stolen_closed_cookie_inherits_nothing<P: Place>() {
     place.app().log_in(thief, "mallory".into()).await.unwrap();
     let saved = place.app().take_saved(thief).await.unwrap();
     assert_eq!((saved.previous, saved.items.len()), (None, 0));
-}
-
-fn an_hour() -> Options {
-    Options {
-        inactive_session_timeout: Duration::from_secs(3600),
-        inactive_process_timeout: Duration::from_secs(3600),
-        ..roomy()
-    }
 }
 
 async fn c05_a_session_that_ended_by_itself_is_inherited_from_once<P: Place>() {
@@ -802,22 +649,6 @@ async fn c09_a_failing_method_is_in_the_history<P: Place>() {
     ));
 }
 
-fn suspending() -> Options {
-    Options {
-        inactive_process_timeout: Duration::from_secs(600),
-        inactive_session_timeout: Duration::from_secs(7200),
-        ..roomy()
-    }
-}
-
-async fn suspended<P: Place>(place: &P, id: SessionId) {
-    until("the suspension", async || {
-        let details = place.admin().show(id).await.unwrap();
-        (details.session.state == State::Suspended && details.processes.is_empty()).then_some(())
-    })
-    .await;
-}
-
 async fn c11_a_suspended_session_has_its_saved_information_back<P: Place>() {
     let script = Script::new(&format!("{KEEP}; echo '{{\"cart\":[9]}}'"));
     let place = P::start_calling(script.on_close(), suspending(), Work::Regular).await;
@@ -910,611 +741,6 @@ async fn c15_two_closers_get_the_same_end<P: Place>() {
         ));
     }
     assert_eq!(script.documents().len(), 1);
-}
-
-async fn c18_a_process_that_nobody_names_ends_with_its_method<P: Place>() {
-    let script = Script::new(KEEP);
-    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
-    let id = open_mobile(&place, 0).await;
-    let leased = place
-        .app()
-        .start_process(id, Some(30 * SECOND))
-        .await
-        .unwrap();
-    let plain = place.app().start_process(id, None).await.unwrap();
-    assert_eq!(leased.lease_until, Some(place.now().plus(30 * SECOND)));
-    let at = At {
-        id,
-        process: leased.number,
-    };
-    place
-        .app()
-        .lock(at, invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    place.clock().advance(30 * SECOND);
-    until("the end of the lease", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
-    let details = until("the process's end", async || {
-        let details = place.admin().show(id).await.unwrap();
-        (details.processes.len() == 1).then_some(details)
-    })
-    .await;
-    assert_eq!(
-        (details.session.state, details.processes[0].number),
-        (State::Active, plain.number)
-    );
-    let other = At {
-        id,
-        process: plain.number,
-    };
-    place
-        .app()
-        .lock(other, invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    for lease in [29, 3601] {
-        assert!(matches!(
-            place.app().start_process(id, Some(lease * SECOND)).await,
-            Err(Error::Invalid(_))
-        ));
-    }
-    // A web session whose one process lapses is suspended.
-    let (web, token) = place.enter().await;
-    place.app().end_process(first(web)).await.unwrap();
-    let leased = place
-        .app()
-        .start_process(web, Some(30 * SECOND))
-        .await
-        .unwrap();
-    assert_eq!(leased.number, ProcessNumber(2));
-    place.clock().advance(30 * SECOND);
-    suspended(&place, web).await;
-    assert!(place.is_live(&token).await);
-}
-
-async fn c18_whoever_names_a_process_renews_its_lease<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let id = open_mobile(&place, 0).await;
-    let status = place
-        .app()
-        .start_process(id, Some(30 * SECOND))
-        .await
-        .unwrap();
-    let at = At {
-        id,
-        process: status.number,
-    };
-    place
-        .app()
-        .lock(at, invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    for step in 0..6 {
-        place.clock().advance(20 * SECOND);
-        match step {
-            0 => drop(place.app().poll_process(at, Duration::ZERO).await.unwrap()),
-            1 => place
-                .app()
-                .set_variable(at, name("a"), Some(json("1")))
-                .await
-                .unwrap(),
-            2 => drop(place.app().context(at).await.unwrap()),
-            3 => drop(
-                place
-                    .app()
-                    .lock(at, invoice("2"), Duration::ZERO)
-                    .await
-                    .unwrap(),
-            ),
-            4 => place.app().unlock(at, invoice("2")).await.unwrap(),
-            _ => place
-                .app()
-                .set_selection(at, name("s"), Some(selection(&["1"])))
-                .await
-                .unwrap(),
-        }
-        place.registry().sweep().await.unwrap();
-        assert_eq!(
-            place.admin().show(id).await.unwrap().session.lock_count,
-            if step == 3 { 2 } else { 1 }
-        );
-    }
-    // Looking at it as an operator renews nothing.
-    place.clock().advance(30 * SECOND);
-    place.admin().show(id).await.unwrap();
-    place.registry().sweep().await.unwrap();
-    place.registry().finish_begun().await.unwrap();
-    assert_eq!(
-        place.admin().show(id).await.unwrap().session.process_count,
-        0
-    );
-}
-
-async fn contexts_take_what_they_are_given_within_limits<P: Place>() {
-    let options = Options {
-        context_limit: 100,
-        context_name_limit: 10,
-        ..roomy()
-    };
-    let place = P::start(options, Work::ByHand).await;
-    let (id, _) = place.enter().await;
-    let (at, app) = (first(id), place.app());
-    app.set_variable(
-        at,
-        name("v"),
-        Some(json(&format!("\"{}\"", "x".repeat(90)))),
-    )
-    .await
-    .unwrap();
-    let large = app
-        .set_variable(at, name("w"), Some(json("\"123456\"")))
-        .await;
-    assert!(
-        matches!(
-            large,
-            Err(Error::Context(ContextError::Large {
-                limit: 100,
-                found: 102
-            }))
-        ),
-        "{large:?}"
-    );
-    let large = app.lock(at, invoice("1"), Duration::ZERO).await;
-    assert!(
-        matches!(large, Err(Error::Context(ContextError::Large { .. }))),
-        "{large:?}"
-    );
-    let large = app
-        .set_selection(at, name("s"), Some(selection(&["1", "2"])))
-        .await;
-    assert!(
-        matches!(large, Err(Error::Context(ContextError::Large { .. }))),
-        "{large:?}"
-    );
-    let long = app
-        .set_variable(at, name("elevenchars"), Some(json("1")))
-        .await;
-    assert!(
-        matches!(
-            long,
-            Err(Error::Context(ContextError::Long {
-                limit: 10,
-                found: 11
-            }))
-        ),
-        "{long:?}"
-    );
-    assert_eq!(
-        app.context(at).await.unwrap().variables.len(),
-        1,
-        "nothing was changed"
-    );
-    app.set_variable(at, name("v"), None).await.unwrap();
-    app.set_variable(at, name("v"), None).await.unwrap();
-    app.set_selection(at, name("s"), Some(selection(&["1", "2"])))
-        .await
-        .unwrap();
-    app.lock(at, invoice("1"), Duration::ZERO).await.unwrap();
-    let context = app.context(at).await.unwrap();
-    assert_eq!(context.selections[&name("s")], selection(&["1", "2"]));
-    app.set_selection(at, name("s"), None).await.unwrap();
-    assert!(app.context(at).await.unwrap().selections.is_empty());
-}
-
-async fn names_are_any_text<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let (id, _) = place.enter().await;
-    let (at, app) = (first(id), place.app());
-    let odd = [
-        "a/b",
-        "a\"b",
-        "it's",
-        "🔑 key",
-        "%2F",
-        "a?b#c",
-        " ",
-        "..x",
-        "é\u{301}",
-        "a\\b",
-        "null",
-    ];
-    for text in odd {
-        app.set_variable(at, name(text), Some(json("{\"a\": [1, \"🔑\"]}")))
-            .await
-            .unwrap();
-        let record = Record {
-            table: name(text),
-            record: name(text),
-        };
-        app.lock(at, record.clone(), Duration::ZERO).await.unwrap();
-        let query = LockQuery {
-            table: Some(name(text)),
-            record: Some(name(text)),
-            ..LockQuery::default()
-        };
-        assert_eq!(
-            place.admin().locks(query).await.unwrap().items.len(),
-            1,
-            "{text}"
-        );
-    }
-    let context = app.context(at).await.unwrap();
-    assert_eq!(
-        (context.variables.len(), context.locks.len()),
-        (odd.len(), odd.len())
-    );
-    assert!(
-        context
-            .variables
-            .values()
-            .all(|value| value.as_str() == "{\"a\": [1, \"🔑\"]}"),
-        "as it was written"
-    );
-    for text in odd {
-        let record = Record {
-            table: name(text),
-            record: name(text),
-        };
-        app.unlock(at, record).await.unwrap();
-        app.set_variable(at, name(text), None).await.unwrap();
-    }
-    assert_eq!(app.context(at).await.unwrap(), Default::default());
-}
-
-async fn locks_tell_who_holds_them<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let holder = place
-        .app()
-        .open(OpenRequest {
-            user: Some("ana".into()),
-            ..browser()
-        })
-        .await
-        .unwrap()
-        .session
-        .id;
-    let (other, _) = place.enter().await;
-    let app = place.app();
-    let lock = app
-        .lock(first(holder), invoice("4711"), Duration::ZERO)
-        .await
-        .unwrap();
-    place.clock().advance(SECOND);
-    let again = app
-        .lock(first(holder), invoice("4711"), Duration::ZERO)
-        .await
-        .unwrap();
-    assert_eq!(again, lock, "the holder has it already");
-    let Err(Error::LockHeld(held)) = app
-        .lock(first(other), invoice("4711"), Duration::ZERO)
-        .await
-    else {
-        panic!("it is held")
-    };
-    assert_eq!(
-        (held.session, held.process, held.user.as_deref()),
-        (holder, ProcessNumber(1), Some("ana"))
-    );
-    assert_eq!(
-        (held.since, held.fence, held.waiting),
-        (lock.since, lock.fence, 0)
-    );
-    app.lock(first(other), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let all = place.admin().locks(LockQuery::default()).await.unwrap();
-    let records: Vec<&str> = all.items.iter().map(|lock| lock.record.as_str()).collect();
-    assert_eq!((records, all.truncated), (vec!["1", "4711"], false));
-    let page = place
-        .admin()
-        .locks(LockQuery {
-            limit: Some(1),
-            ..Default::default()
-        })
-        .await
-        .unwrap();
-    assert!(page.truncated);
-    let next = place
-        .admin()
-        .locks(LockQuery::default().after(&page.items[0]))
-        .await
-        .unwrap();
-    assert_eq!(next.items, all.items[1..]);
-    let of_one = place
-        .admin()
-        .locks(LockQuery {
-            session: Some(other),
-            ..Default::default()
-        })
-        .await
-        .unwrap();
-    assert_eq!(of_one.items, all.items[..1]);
-    // Only its holder unlocks it, and then it is free with a greater fence.
-    app.unlock(first(other), invoice("4711")).await.unwrap();
-    assert!(
-        app.lock(first(other), invoice("4711"), Duration::ZERO)
-            .await
-            .is_err()
-    );
-    app.unlock(first(holder), invoice("4711")).await.unwrap();
-    let next = app
-        .lock(first(other), invoice("4711"), Duration::ZERO)
-        .await
-        .unwrap();
-    assert!(next.fence > lock.fence, "fences grow");
-}
-
-/// Waits until so many wait for a record.
-async fn queued<P: Place>(place: &P, record: &Record, count: u32) {
-    until("the queue", async || {
-        let query = LockQuery {
-            table: Some(record.table.clone()),
-            record: Some(record.record.clone()),
-            ..LockQuery::default()
-        };
-        let locks = place.admin().locks(query).await.unwrap();
-        (locks.items.first()?.waiting == count).then_some(())
-    })
-    .await;
-}
-
-async fn locks_are_waited_for_in_order<P: Place>() {
-    let place = P::start(roomy(), Work::Regular).await;
-    let mut ids = Vec::new();
-    for _ in 0..4 {
-        ids.push(place.enter().await.0);
-    }
-    let app = place.app();
-    let mut last = app
-        .lock(first(ids[0]), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let waiters = async |index: usize| {
-        // They come one after the other.
-        if index > 1 {
-            queued(&place, &invoice("1"), u32::try_from(index - 1).unwrap()).await;
-        }
-        app.lock(first(ids[index]), invoice("1"), 60 * SECOND)
-            .await
-            .unwrap()
-    };
-    let passing = async {
-        queued(&place, &invoice("1"), 3).await;
-        app.unlock(first(ids[0]), invoice("1")).await.unwrap();
-    };
-    let chain = async |index: usize| {
-        let lock = waiters(index).await;
-        app.unlock(first(ids[index]), invoice("1")).await.unwrap();
-        lock
-    };
-    let (one, two, three, ()) = tokio::join!(chain(1), chain(2), chain(3), passing);
-    for lock in [one, two, three] {
-        assert!(lock.fence > last.fence, "in the order in which they came");
-        last = lock;
-    }
-    // Whoever waits in vain is told who has it.
-    app.lock(first(ids[0]), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let held = app
-        .lock(first(ids[1]), invoice("1"), Duration::from_millis(50))
-        .await;
-    assert!(matches!(held, Err(Error::LockHeld(held)) if held.session == ids[0]));
-}
-
-async fn whoever_goes_away_is_skipped<P: Place>() {
-    let place = P::start(roomy(), Work::Regular).await;
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        ids.push(place.enter().await.0);
-    }
-    let app = place.app();
-    app.lock(first(ids[0]), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let record = invoice("1");
-    let gone = app.lock(first(ids[1]), record.clone(), 60 * SECOND);
-    tokio::select! {
-        lock = gone => panic!("{lock:?}"),
-        () = queued(&place, &record, 1) => {}
-    }
-    queued(&place, &invoice("1"), 0).await;
-    let patient = app.lock(first(ids[2]), invoice("1"), 60 * SECOND);
-    let unlocking = async {
-        queued(&place, &invoice("1"), 1).await;
-        app.unlock(first(ids[0]), invoice("1")).await.unwrap();
-    };
-    let (lock, ()) = tokio::join!(patient, unlocking);
-    lock.unwrap();
-    assert_eq!(
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items[0]
-            .session,
-        ids[2]
-    );
-}
-
-async fn a_waiter_gets_the_lock_when_its_holder_closes<P: Place>() {
-    // A method that hangs and does not listen to TERM holds up its own session alone, and that not for ever.
-    let script = Script::new("trap '' TERM; sleep 600 & wait; sleep 600");
-    let options = Options {
-        on_close_time_limit: Duration::from_millis(200),
-        ..roomy()
-    };
-    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
-    let (holder, _) = place.enter().await;
-    let (waiter, _) = place.enter().await;
-    let app = place.app();
-    app.lock(first(holder), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let lock = app.lock(first(waiter), invoice("1"), 60 * SECOND);
-    let closing = async {
-        queued(&place, &invoice("1"), 1).await;
-        place.close(holder).await
-    };
-    let (lock, outcome) = tokio::join!(lock, closing);
-    lock.unwrap();
-    assert_eq!((outcome.outcome, outcome.freed.locks), (Ending::Closed, 1));
-    assert_eq!(outcome.on_close[0].result, MethodResult::TimedOut);
-}
-
-async fn waiters_of_a_closing_session_get_no_lock<P: Place>() {
-    let place = P::start(roomy(), Work::Regular).await;
-    let (holder, _) = place.enter().await;
-    let id = open_mobile(&place, 2).await;
-    let app = place.app();
-    app.lock(first(holder), invoice("1"), Duration::ZERO)
-        .await
-        .unwrap();
-    let waiting = app.lock(first(id), invoice("1"), 60 * SECOND);
-    let closing = async {
-        queued(&place, &invoice("1"), 1).await;
-        place.admin().close(id, operator()).await.unwrap();
-    };
-    let (refused, ()) = tokio::join!(waiting, closing);
-    assert!(
-        matches!(refused, Err(Error::Closing(refused)) if refused == id),
-        "{refused:?}"
-    );
-    queued(&place, &invoice("1"), 0).await;
-    app.unlock(first(id), invoice("1")).await.unwrap();
-}
-
-async fn a_web_session_has_one_process<P: Place>() {
-    let place = P::start(roomy(), Work::Regular).await;
-    let (id, token) = place.enter().await;
-    let refused = place.app().start_process(id, None).await;
-    assert!(
-        matches!(
-            refused,
-            Err(Error::HasProcess {
-                process: ProcessNumber(1),
-                ..
-            })
-        ),
-        "{refused:?}"
-    );
-    place.app().end_process(first(id)).await.unwrap();
-    assert_eq!(
-        place.admin().show(id).await.unwrap().session.state,
-        State::Suspended
-    );
-    assert!(matches!(
-        place.app().end_process(first(id)).await,
-        Err(Error::NoProcess { .. })
-    ));
-    let status = place.app().start_process(id, None).await.unwrap();
-    assert_eq!(
-        (status.number, status.state),
-        (ProcessNumber(2), ProcessState::Running)
-    );
-    assert_eq!(
-        place.admin().show(id).await.unwrap().session.state,
-        State::Active
-    );
-    assert!(place.is_live(&token).await);
-    let unknown = SessionId::random();
-    assert!(
-        matches!(place.app().start_process(unknown, None).await, Err(Error::NotFound(id)) if id == unknown)
-    );
-    place.close(id).await;
-    assert!(matches!(
-        place.app().start_process(id, None).await,
-        Err(Error::Closed(_))
-    ));
-}
-
-async fn a_closing_session_takes_no_changes<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let (id, _) = place.enter().await;
-    fill(&place, first(id)).await;
-    place.admin().close(id, operator()).await.unwrap();
-    let (at, app) = (first(id), place.app());
-    let closing =
-        |result: Result<(), Error>| matches!(result, Err(Error::Closing(closing)) if closing == id);
-    assert!(closing(
-        app.set_variable(at, name("a"), Some(json("1"))).await
-    ));
-    assert!(closing(app.set_selection(at, name("a"), None).await));
-    assert!(closing(app.lock(at, invoice("2"), SECOND).await.map(drop)));
-    assert!(closing(app.start_process(id, None).await.map(drop)));
-    assert!(closing(app.log_in(id, "ana".into()).await.map(drop)));
-    assert!(closing(app.take_saved(id).await.map(drop)));
-    app.unlock(at, invoice("4711")).await.unwrap();
-    assert_eq!(place.registry().finish_begun().await.unwrap(), 1);
-    let closed =
-        |result: Result<(), Error>| matches!(result, Err(Error::Closed(closed)) if closed.id == id);
-    assert!(closed(
-        app.set_variable(at, name("a"), Some(json("1"))).await
-    ));
-    assert!(closed(app.lock(at, invoice("2"), SECOND).await.map(drop)));
-    assert!(closed(app.log_in(id, "ana".into()).await.map(drop)));
-    assert!(closed(app.end_process(at).await));
-}
-
-async fn a_log_in_replaces_the_token<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let (id, old) = place.enter().await;
-    place.clock().advance(SECOND);
-    let opened = place.app().log_in(id, "ana".into()).await.unwrap();
-    assert_eq!(
-        (opened.session.id, opened.session.user.as_deref()),
-        (id, Some("ana"))
-    );
-    assert_eq!(opened.session.login_at, Some(place.now()));
-    assert!(
-        opened.set_cookie.contains(opened.token.expose()) && opened.set_cookie.contains("HttpOnly")
-    );
-    assert!(
-        matches!(
-            place.web().check(&old, None, false).await,
-            Err(Error::Rotated)
-        ) || !place.is_live(&old).await
-    );
-    let visit = place
-        .web()
-        .check(&opened.token, None, true)
-        .await
-        .unwrap()
-        .expect("the new one is good");
-    assert_eq!((visit.id, visit.user.as_deref()), (id, Some("ana")));
-    for user in ["", " ana", "a\nb", &"é".repeat(257)] {
-        assert!(
-            matches!(
-                place.app().log_in(id, user.into()).await,
-                Err(Error::Invalid(_))
-            ),
-            "{user:?}"
-        );
-    }
-    assert!(place.is_live(&opened.token).await);
-}
-
-async fn late_requests_with_the_old_token_change_nothing<P: Place>() {
-    let place = P::start(roomy(), Work::ByHand).await;
-    let (id, old) = place.enter().await;
-    let new = place.app().log_in(id, "ana".into()).await.unwrap().token;
-    let late = place.web().enter(Some(&old), browser()).await;
-    assert!(matches!(late, Err(Error::Rotated)), "{late:?}");
-    assert_eq!(place.ids().await, [id], "no new session");
-    assert!(place.is_live(&new).await);
-    place.clock().advance(60 * SECOND);
-    let entered = place.web().enter(Some(&old), browser()).await.unwrap();
-    assert_ne!(
-        entered.visit.id, id,
-        "after that it is a dead cookie as any other"
-    );
-    assert!(entered.new_token.is_some());
-    let saved = place.app().take_saved(entered.visit.id).await.unwrap();
-    assert_eq!((saved.previous, saved.items.len()), (None, 0));
 }
 
 async fn a_drop_runs_no_method_and_ends_one_that_runs<P: Place>() {
@@ -1632,127 +858,6 @@ async fn ten_thousand_processes_close<P: Place>() {
         outcome.outcome
     );
     assert_eq!(outcome.freed.processes, COUNT);
-}
-
-async fn c17_contexts_and_locks_are_there_after_a_restart<P: Durable>() {
-    let place = P::start(roomy(), Work::Regular).await;
-    let (id, token) = place.enter().await;
-    fill(&place, first(id)).await;
-    let mobile = open_mobile(&place, 3).await;
-    let at = At {
-        id: mobile,
-        process: ProcessNumber(2),
-    };
-    fill_other(&place, at).await;
-    place.app().end_process(first(mobile)).await.unwrap();
-    let leased = place
-        .app()
-        .start_process(mobile, Some(30 * SECOND))
-        .await
-        .unwrap();
-    let before = (
-        place.app().context(first(id)).await.unwrap(),
-        place.app().context(at).await.unwrap(),
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items,
-        place.admin().show(mobile).await.unwrap(),
-        place.app().log_in(id, "ana".into()).await.unwrap().token,
-    );
-    let place = place.restart().await;
-    assert!(
-        place.is_live(&before.4).await
-            && matches!(
-                place.web().check(&token, None, false).await,
-                Ok(None) | Err(Error::Rotated)
-            )
-    );
-    let late = place.web().enter(Some(&token), browser()).await;
-    assert!(
-        matches!(late, Err(Error::Rotated)),
-        "the old token is remembered: {late:?}"
-    );
-    let mut locks = before.2;
-    locks[0].user = locks[0].user.take();
-    assert_eq!(place.app().context(first(id)).await.unwrap(), before.0);
-    assert_eq!(place.app().context(at).await.unwrap(), before.1);
-    let found = place
-        .admin()
-        .locks(LockQuery::default())
-        .await
-        .unwrap()
-        .items;
-    let fences = |locks: &[sessionctl::session::HeldLock]| {
-        locks
-            .iter()
-            .map(|lock| (lock.record.clone(), lock.fence, lock.since))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(fences(&found), fences(&locks));
-    let details = place.admin().show(mobile).await.unwrap();
-    let numbers: Vec<u32> = details
-        .processes
-        .iter()
-        .map(|process| process.number.0)
-        .collect();
-    assert_eq!(numbers, [2, 3, 4]);
-    assert_eq!(details.session.lock_count, before.3.session.lock_count);
-    assert!(matches!(
-        place.app().lock(at, invoice("4711"), Duration::ZERO).await,
-        Err(Error::LockHeld(_))
-    ));
-    // Nobody could renew the lease while there was no server: it counts anew.
-    assert_eq!(
-        details.processes[2].lease_until,
-        Some(place.now().plus(30 * SECOND))
-    );
-    assert_eq!(leased.number, ProcessNumber(4));
-    assert_eq!(
-        place
-            .app()
-            .start_process(mobile, None)
-            .await
-            .unwrap()
-            .number,
-        ProcessNumber(5),
-        "no number is given twice"
-    );
-    let lock = place
-        .app()
-        .lock(at, invoice("99"), Duration::ZERO)
-        .await
-        .unwrap();
-    assert!(
-        found.iter().all(|held| held.fence < lock.fence),
-        "fences grow"
-    );
-}
-
-async fn fill_other<P: Place>(place: &P, at: At) {
-    let app = place.app();
-    app.set_variable(
-        at,
-        name("odd \"name\"/🔑"),
-        Some(json("{\"b\": 1, \"a\": 12345678901234567890123}")),
-    )
-    .await
-    .unwrap();
-    app.set_variable(at, name("gone"), Some(json("1")))
-        .await
-        .unwrap();
-    app.set_variable(at, name("gone"), None).await.unwrap();
-    app.set_selection(at, name("s"), Some(selection(&["1"])))
-        .await
-        .unwrap();
-    app.set_selection(at, name("s"), Some(selection(&["3", "2"])))
-        .await
-        .unwrap();
-    app.lock(at, invoice("5"), Duration::ZERO).await.unwrap();
-    app.lock(at, invoice("6"), Duration::ZERO).await.unwrap();
-    app.unlock(at, invoice("5")).await.unwrap();
 }
 
 async fn c17_pending_methods_run_after_the_restart<P: Durable>() {
@@ -1905,4 +1010,275 @@ async fn history_and_saved_information_outlive_a_restart<P: Durable>() {
         None,
         "once"
     );
+}
+
+async fn c02_in_scalable_mode_no_method_ever_runs<P: Place>() {
+    let script = Script::new(KEEP);
+    let options = Options {
+        mode: Mode::Scalable,
+        ..roomy()
+    };
+    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let (ignored, _) = place.enter().await;
+    fill(&place, first(ignored)).await;
+    let outcome = place.close(ignored).await;
+    assert_eq!(
+        (outcome.outcome, outcome.freed),
+        (Ending::Ignored, Freed::default())
+    );
+    place
+        .admin()
+        .drop_session(ignored, operator())
+        .await
+        .unwrap();
+    let (out, token) = place.enter().await;
+    place.web().log_out(&token).await.unwrap();
+    let (leased, _) = place.enter().await;
+    place.app().end_process(first(leased)).await.unwrap();
+    place
+        .app()
+        .start_process(leased, Some(30 * SECOND))
+        .await
+        .unwrap();
+    let (due, _) = place.enter().await;
+    fill(&place, first(due)).await;
+    place.clock().advance(3600 * SECOND);
+    for id in [out, due, leased] {
+        closed(&place, id).await;
+    }
+    assert_eq!(place.admin().closed(due).await.unwrap().freed.locks, 1);
+    assert!(script.documents().is_empty());
+}
+
+/// A process of the session itself closes it, while another of its requests is under way.
+async fn c07_it_may_be_called_from_inside<P: Place>() {
+    let place = P::start(roomy(), Work::Regular).await;
+    let id = open_mobile(&place, 2).await;
+    let at = |process| At {
+        id,
+        process: ProcessNumber(process),
+    };
+    let inside = async {
+        let outcome = place.admin().close(id, operator()).await.unwrap();
+        assert_eq!(
+            (outcome.outcome, outcome.initiated),
+            (Ending::Closing, true)
+        );
+        place.app().end_process(at(1)).await.unwrap();
+    };
+    let poll = async {
+        let status = place.app().poll_process(at(2), 60 * SECOND).await.unwrap();
+        assert_eq!(status.state, ProcessState::Asked);
+        place.app().end_process(at(2)).await.unwrap();
+    };
+    tokio::join!(inside, poll);
+    closed(&place, id).await;
+}
+
+async fn c09_ten_thousand_closes_free_their_locks_in_time<P: Place>() {
+    const COUNT: usize = 10_000;
+    const AT_ONCE: usize = 500;
+    // Nobody lives to see its end.
+    let script = Script::new("sleep 600");
+    let options = Options {
+        max_sessions: COUNT,
+        on_close_time_limit: 600 * SECOND,
+        ..roomy()
+    };
+    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let registry = place.registry();
+    let mut ids = Vec::new();
+    for batch in 0..COUNT / AT_ONCE {
+        let opened = (0..AT_ONCE).map(async |index| {
+            let id = registry.enter(None, browser()).await.unwrap().visit.id;
+            let record = invoice(&format!("{batch}-{index}"));
+            registry
+                .lock(first(id), record, Duration::ZERO)
+                .await
+                .unwrap();
+            id
+        });
+        ids.extend(join_all(opened).await);
+    }
+    for batch in ids.chunks(AT_ONCE) {
+        let closed = batch.iter().map(|id| registry.close(*id, operator()));
+        let outcomes = join_all(closed).await;
+        let begun = |outcome: Result<Outcome, Error>| outcome.unwrap().outcome == Ending::Closing;
+        assert!(
+            outcomes.into_iter().all(begun),
+            "no close waits for a method"
+        );
+    }
+    let running = registry.stats().await.unwrap();
+    assert_eq!(running.closing, COUNT as u64);
+    place.clock().advance(60 * SECOND);
+    until("the end of all of them", async || {
+        (registry.stats().await.unwrap().closing == 0).then_some(())
+    })
+    .await;
+    let locks = place.admin().locks(LockQuery::default()).await.unwrap();
+    assert!(locks.items.is_empty());
+    let last = place.admin().closed(ids[COUNT - 1]).await.unwrap();
+    assert_eq!((last.freed.locks, last.closed_at), (1, place.now()));
+}
+
+async fn c10_who_is_evicted_has_its_method<P: Place>() {
+    let script = Script::new(KEEP);
+    let options = Options {
+        max_sessions: 2,
+        ..roomy()
+    };
+    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let (oldest, _) = place.enter_confirmed().await;
+    fill(&place, first(oldest)).await;
+    place.clock().advance(SECOND);
+    let phone = open_mobile(&place, 1).await;
+    place.clock().advance(60 * SECOND);
+    let (newcomer, _) = place.enter().await;
+    closed(&place, oldest).await;
+    let [document] = &script.documents()[..] else {
+        panic!("one run")
+    };
+    assert_eq!(
+        (document.session.id, document.cause),
+        (oldest, Cause::Evicted)
+    );
+    assert_eq!(document.context.variables.len(), 2);
+    // A mobile session counts as well, and is asked like any other.
+    place.clock().advance(60 * SECOND);
+    let (last, _) = place.enter().await;
+    let mut live = place.live_ids().await;
+    live.sort_unstable();
+    let evicted = if live.contains(&phone) {
+        newcomer
+    } else {
+        phone
+    };
+    assert!(live.contains(&last) && !live.contains(&evicted) && live.len() == 2);
+}
+
+async fn c11_a_session_that_is_due_with_its_process_is_closed_with_its_method<P: Place>() {
+    let script = Script::new(KEEP);
+    let place = P::start_calling(script.on_close(), an_hour(), Work::Regular).await;
+    let (id, token) = place.enter().await;
+    fill(&place, first(id)).await;
+    place.clock().advance(3600 * SECOND);
+    assert!(
+        !place.is_live(&token).await,
+        "refused from then on, swept or not"
+    );
+    closed(&place, id).await;
+    let [document] = &script.documents()[..] else {
+        panic!("one run")
+    };
+    assert_eq!(
+        (document.cause, document.actor.as_str()),
+        (Cause::Inactive, "server")
+    );
+    assert_eq!((document.context.locks.len(), document.late), (1, false));
+    // A mobile session goes by its own time.
+    let request = OpenRequest {
+        idle_timeout: Some(2 * 3600 * 1000),
+        ..mobile()
+    };
+    let phone = place.app().open(request).await.unwrap().session;
+    assert_eq!(phone.expires_at, Some(place.now().plus(2 * 3600 * SECOND)));
+    let plain = place.app().open(mobile()).await.unwrap().session;
+    assert_eq!(plain.expires_at, Some(place.now().plus(3600 * SECOND)));
+    for (kind, idle_timeout) in [(Kind::Mobile, 3_599_999), (Kind::Web, 7_200_000)] {
+        let request = OpenRequest {
+            kind,
+            idle_timeout: Some(idle_timeout),
+            ..browser()
+        };
+        let refused = place.app().open(request).await;
+        assert!(
+            matches!(refused, Err(Error::Invalid(_))),
+            "{kind} {idle_timeout}"
+        );
+    }
+}
+
+async fn s14_a_clock_that_jumps_by_a_year_ends_no_process<P: Place>() {
+    let place = P::start(roomy(), Work::Regular).await;
+    let id = open_mobile(&place, 1).await;
+    let leased = place
+        .app()
+        .start_process(id, Some(30 * SECOND))
+        .await
+        .unwrap();
+    let at = At {
+        id,
+        process: leased.number,
+    };
+    let year = 365 * 24 * 3_600_000;
+    for step in [year, -2 * year, year] {
+        place.clock().step(step);
+        place.clock().advance(SECOND);
+        place.registry().sweep().await.unwrap();
+        let status = place.app().poll_process(at, Duration::ZERO).await.unwrap();
+        assert_eq!(status.state, ProcessState::Running);
+    }
+    place.admin().close(id, operator()).await.unwrap();
+    place.clock().step(year);
+    place.registry().sweep().await.unwrap();
+    let outcome = place.admin().close(id, operator()).await.unwrap();
+    assert_eq!(
+        outcome.outcome,
+        Ending::Closing,
+        "the grace period is time that passes"
+    );
+}
+
+async fn closing_at_the_limit_makes_room_and_evicts_nobody<P: Place>() {
+    let script = Script::new("sleep 600");
+    let options = Options {
+        max_sessions: 1,
+        on_close_time_limit: 600 * SECOND,
+        ..roomy()
+    };
+    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let (closing, _) = place.enter_confirmed().await;
+    let refused = place.web().enter(None, browser()).await;
+    assert!(
+        matches!(refused, Err(Error::LimitReached { limit: 1, .. })),
+        "{refused:?}"
+    );
+    let (outcome, _) = tokio::join!(
+        place.admin().close(closing, operator()),
+        place.web().enter(None, browser())
+    );
+    assert_eq!(outcome.unwrap().outcome, Ending::Closing);
+    // One that closes does not count, however long its method takes.
+    let live = place.live_ids().await;
+    let newcomer = match live[..] {
+        [id] => id,
+        _ => place.enter().await.0,
+    };
+    assert_eq!(place.live_ids().await, [newcomer]);
+    assert_eq!(place.admin().stats().await.unwrap().ended.evicted, 0);
+    place
+        .admin()
+        .drop_session(closing, operator())
+        .await
+        .unwrap();
+}
+
+/// Whoever waits for a closing may go away at any moment: it goes on.
+async fn dropping_a_closers_future_changes_nothing<P: Place>() {
+    let script = Script::new(&format!("{KEEP}; sleep 0.3"));
+    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
+    let (id, _) = place.enter().await;
+    let gone = tokio::time::timeout(
+        Duration::from_millis(100),
+        place.admin().close(id, waiting()),
+    );
+    assert!(gone.await.is_err(), "its method takes longer");
+    closed(&place, id).await;
+    let entry = place.admin().closed(id).await.unwrap();
+    assert_eq!(
+        (entry.on_close[0].result, entry.cause),
+        (MethodResult::Succeeded, Cause::Command)
+    );
+    assert_eq!(script.documents().len(), 1);
 }
