@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{LOOK_AGAIN, Registry};
 use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
@@ -49,16 +49,14 @@ impl<S: Store> Registry<S> {
                     tokio::time::sleep(LEASE).await;
                 }
             }
-            let ended = tokio::select! {
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => ended,
-                () = self.inner.begun.notified() => continue,
-                () = tokio::time::sleep(LOOK_AGAIN) => continue,
-            };
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a closing could not be finished"),
-                // A task that died leaves its work to the end of its lease.
-                Err(error) => tracing::error!(%error, "closing work was cut off"),
+            tokio::select! {
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => tell_failure(ended),
+                () = self.inner.begun.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            // Those that end by one commit make room together.
+            while let Some(ended) = tasks.try_join_next() {
+                tell_failure(ended);
             }
         }
     }
@@ -160,6 +158,15 @@ impl<S: Store> Registry<S> {
             }
         }
         Ok(())
+    }
+}
+
+fn tell_failure(ended: Result<Result<(), Error>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a closing could not be finished"),
+        // A task that died leaves its work to the end of its lease.
+        Err(error) => tracing::error!(%error, "closing work was cut off"),
     }
 }
 

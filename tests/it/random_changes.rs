@@ -2,17 +2,24 @@
 //! ended comes back, and a restart finds what was there.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sessionctl::admin::ListQuery;
+use sessionctl::admin::{HistoryPage, HistoryQuery, ListQuery, LockQuery};
+use sessionctl::application::{At, Saved};
 use sessionctl::clock::Timestamp;
+use sessionctl::context::{Context, Json, Lock, Name, Record, Selection};
+use sessionctl::on_close::{MethodResult, MethodRun, RunKey};
 use sessionctl::options::{OPTIONS, OptionSpec, Options, Settings};
-use sessionctl::session::{Cause, Kind, Mode, Session, SessionId, State};
+use sessionctl::session::{
+    Cause, HeldLock, Kind, Mode, ProcessNumber, ProcessState, Session, SessionId, State,
+};
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
 use sessionctl::store::sqlite::SqliteStore;
 use sessionctl::store::{
-    Applied, Change, Claim, End, Found, NewSession, Seen, SetOptions, Store, Use, Work,
+    Applied, Change, Claim, End, Found, MadeRoom, NewSession, Seen, SetOptions, Store, Ticket,
+    Unfit, Use, Work,
 };
 use sessionctl::token::{Token, TokenHash};
 
@@ -46,6 +53,21 @@ struct World<S> {
     opened: Vec<(SessionId, TokenHash)>,
     ended: HashMap<SessionId, &'static str>,
     resumed: usize,
+    /// Waiting for locks.
+    tickets: Vec<Arc<Ticket>>,
+    /// The greatest fence at the last restart.
+    fence: u64,
+    locked: usize,
+    runs: usize,
+    late: usize,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn json(text: &str) -> Json {
+    Json::new(text).unwrap()
 }
 
 fn options() -> Settings {
@@ -70,6 +92,11 @@ impl<S: Store> World<S> {
             opened: Vec::new(),
             ended: HashMap::new(),
             resumed: 0,
+            tickets: Vec::new(),
+            fence: 0,
+            locked: 0,
+            runs: 0,
+            late: 0,
         }
     }
 
@@ -84,7 +111,7 @@ impl<S: Store> World<S> {
     }
 
     async fn step(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(20) {
             0..=2 => self.open().await,
             3..=5 => self.visit().await,
             6 => self.end().await,
@@ -93,33 +120,145 @@ impl<S: Store> World<S> {
                 let actor = "server".into();
                 self.apply(Change::Expire { actor, limit }).await;
             }
-            8 => {
-                let claim = Claim {
-                    until: self.now,
-                    max: 3,
-                    runs: 0,
-                    has_method: false,
-                    only: None,
-                };
-                for work in self.store.claim(claim, self.now).await.unwrap() {
-                    match work {
-                        Work::Finish(id) => {
-                            self.apply(Change::FinishClose(id)).await;
-                            self.ended.entry(id).or_insert("finished");
-                        }
-                        Work::Process(key, _) => {
-                            let (run, saved) = (None, None);
-                            let end = Change::FinishProcess { key, run, saved };
-                            self.apply(end).await;
-                        }
-                    }
-                }
-            }
+            8 => self.do_closing_work().await,
             9 => self.set_options().await,
+            10..=16 => self.change_a_process().await,
+            17 => self.log_in().await,
             _ => {
                 let seconds = self.random.below(25);
                 self.now = self.now.plus(Duration::from_secs(seconds));
             }
+        }
+    }
+
+    async fn do_closing_work(&mut self) {
+        let has_method = self.random.below(2) == 0;
+        let claim = Claim {
+            until: self.now.plus(Duration::from_secs(self.random.below(20))),
+            max: 3,
+            runs: 3,
+            has_method,
+            only: None,
+        };
+        for work in self.store.claim(claim, self.now).await.unwrap() {
+            match work {
+                // Some workers die.
+                _ if self.random.below(4) == 0 => {}
+                Work::Finish(id) => {
+                    self.apply(Change::FinishClose(id)).await;
+                    self.ended.entry(id).or_insert("finished");
+                }
+                Work::Process(key, document) => {
+                    assert_eq!(document.is_some(), has_method);
+                    let run = document.map(|document| {
+                        assert_eq!(document.run_key(), key);
+                        self.late += usize::from(document.late);
+                        self.run(key, document.late)
+                    });
+                    let saved = (self.random.below(2) == 0).then(|| json("[1, 2]"));
+                    self.apply(Change::FinishProcess { key, run, saved }).await;
+                    self.runs += 1;
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, key: RunKey, late: bool) -> MethodRun {
+        MethodRun {
+            process: key.process,
+            result: MethodResult::Failed,
+            took_ms: self.random.below(9),
+            late,
+            detail: (self.random.below(2) == 0).then(|| "why".into()),
+        }
+    }
+
+    /// Something that an application does with a process that may be there or not.
+    async fn change_a_process(&mut self) {
+        let Some((id, _)) = self.any() else {
+            return;
+        };
+        let number = u32::try_from(1 + self.random.below(3)).unwrap();
+        let at = At {
+            id,
+            process: ProcessNumber(number),
+        };
+        let name = name(self.random.one_of(&["a", "b/c", "🔑"]).unwrap());
+        let record = Record {
+            table: name.clone(),
+            record: name.clone(),
+        };
+        let change = match self.random.below(9) {
+            0 | 1 => Change::StartProcess {
+                id,
+                lease: (self.random.below(2) == 0).then_some(Duration::from_secs(30)),
+                actor: "server".into(),
+            },
+            2 => Change::EndProcess(at),
+            3 => Change::SetVariable(at, name, Some(json("{\"x\": 1.50}"))),
+            4 => Change::SetVariable(at, name, None),
+            5 => {
+                let records = vec![name.clone(), name.clone()];
+                let selection = Selection {
+                    table: name.clone(),
+                    records,
+                };
+                Change::SetSelection(at, name, Some(selection).filter(|_| number > 1))
+            }
+            6 => Change::Lock(at, record, None),
+            7 => {
+                let ticket = Arc::new(Ticket::default());
+                self.tickets.push(Arc::clone(&ticket));
+                Change::Lock(at, record, Some(ticket))
+            }
+            _ => Change::Unlock(at, record, None),
+        };
+        match self.apply(change).await {
+            Applied::Started(_, made) => self.made_room(&made),
+            Applied::Locked(lock) => {
+                assert!(
+                    lock.fence >= self.fence,
+                    "fences grow, or are those that were told"
+                );
+                self.locked += 1;
+            }
+            Applied::Done | Applied::Queued | Applied::Unfit(_) | Applied::Full { .. } => {}
+            applied => panic!("{applied:?}"),
+        }
+        if self.random.below(3) == 0
+            && let Some(ticket) = self.tickets.pop()
+        {
+            ticket.give_up();
+        }
+    }
+
+    fn made_room(&mut self, made: &MadeRoom) {
+        let evicted = made.evicted.iter().map(|id| (*id, "evicted"));
+        self.ended.extend(evicted);
+    }
+
+    async fn log_in(&mut self) {
+        let Some((id, old)) = self.any() else {
+            return;
+        };
+        let token_hash = Token::mint().unwrap().hash();
+        let change = Change::LogIn {
+            id,
+            user: "bob".into(),
+            token_hash,
+            actor: "server".into(),
+        };
+        match self.apply(change).await {
+            Applied::LoggedIn(session, made) => {
+                assert_eq!(session.user.as_deref(), Some("bob"));
+                self.made_room(&made);
+                let seen = self.store.visit(&old, Use::Look, None, self.now).await;
+                assert_eq!(seen.unwrap(), Seen::Rotated);
+                let mut opened = self.opened.iter_mut();
+                *opened.find(|(opened, _)| *opened == id).unwrap() = (id, token_hash);
+            }
+            Applied::Unfit(_) | Applied::Full { .. } => {}
+            applied => panic!("{applied:?}"),
         }
     }
 
@@ -128,7 +267,11 @@ impl<S: Store> World<S> {
         let new = NewSession {
             id: SessionId::random(),
             token_hash,
-            kind: Kind::Web,
+            kind: if self.random.below(4) == 0 {
+                Kind::Mobile
+            } else {
+                Kind::Web
+            },
             user: (self.random.below(3) == 0).then(|| "ana".into()),
             ip: None,
             user_agent: None,
@@ -287,6 +430,76 @@ impl<S: Store> World<S> {
             .items
     }
 
+    /// What processes have, what is listed of them and what the lock table says agree.
+    async fn check_processes(&self, items: &[Session]) {
+        let mut held = Vec::new();
+        for session in items {
+            let processes = self.store.processes(session.id, self.now).await.unwrap();
+            assert_eq!(session.process_count as usize, processes.len());
+            let locks = processes.iter().map(|process| process.locks.len());
+            assert_eq!(session.lock_count as usize, locks.sum::<usize>());
+            for process in &processes {
+                let of = |lock: &Lock| (lock.target(), session.id, process.number, lock.fence);
+                held.extend(process.locks.iter().map(of));
+                let works = process.state == ProcessState::Running;
+                assert!(
+                    session.state != State::Closing || !works,
+                    "{session:?} {process:?}"
+                );
+            }
+        }
+        held.sort();
+        let locks = self.store.locks(LockQuery::default()).await.unwrap().items;
+        let table: Vec<_> = locks
+            .into_iter()
+            .map(|lock| {
+                let (table, record) = (lock.table, lock.record);
+                (
+                    Record { table, record },
+                    lock.session,
+                    lock.process,
+                    lock.fence,
+                )
+            })
+            .collect();
+        assert_eq!(held, table, "each record is locked once, by whoever has it");
+    }
+
+    /// All that a restart must find again, besides what is listed and counted.
+    async fn kept(&self) -> Kept {
+        let mut contexts = Vec::new();
+        for session in self.page().await {
+            for process in self.store.processes(session.id, self.now).await.unwrap() {
+                let at = At {
+                    id: session.id,
+                    process: process.number,
+                };
+                let (status, context) = self.store.process(at, self.now).await.unwrap().unwrap();
+                contexts.push((at.process, status.state, status.started_at, context));
+            }
+        }
+        let history = self
+            .store
+            .history(HistoryQuery::default(), None)
+            .await
+            .unwrap();
+        let mut saved = Vec::new();
+        for (id, _) in &self.opened {
+            saved.push(self.store.saved(*id, self.now).await.unwrap());
+        }
+        let locks = self.store.locks(LockQuery::default()).await.unwrap();
+        Kept {
+            contexts,
+            history,
+            saved,
+            locks: locks
+                .items
+                .into_iter()
+                .map(|lock| HeldLock { waiting: 0, ..lock })
+                .collect(),
+        }
+    }
+
     /// What is listed, what is counted and what is refused agree.
     async fn check(&mut self) {
         let page = self
@@ -307,6 +520,7 @@ impl<S: Store> World<S> {
             .filter(|session| session.state == State::Closing)
             .count() as u64;
         assert_eq!(census.closing, closing);
+        self.check_processes(&page.items).await;
         for session in &page.items {
             let has_ended = self.ended.contains_key(&session.id);
             assert!(
@@ -355,13 +569,22 @@ impl<S: Store> World<S> {
     }
 }
 
+/// See [`World::kept`].
+#[derive(Debug, PartialEq)]
+struct Kept {
+    contexts: Vec<(ProcessNumber, ProcessState, Timestamp, Context)>,
+    history: HistoryPage,
+    saved: Vec<Result<Saved, Unfit>>,
+    locks: Vec<HeldLock>,
+}
+
 fn is_oldest(settings: &Settings) -> bool {
     settings.options().eviction_order.as_str() == "oldest"
 }
 
 #[tokio::test]
 async fn random_changes_in_memory() {
-    let (mut opened, mut resumed) = (0, 0);
+    let (mut opened, mut resumed, mut locked, mut runs, mut late) = (0, 0, 0, 0, 0);
     let mut ended: HashMap<&str, u32> = HashMap::new();
     for seed in 0..30 {
         let mut world = World::new(MemoryStore::new(options()), seed);
@@ -374,6 +597,9 @@ async fn random_changes_in_memory() {
         }
         opened += world.opened.len();
         resumed += world.resumed;
+        locked += world.locked;
+        runs += world.runs;
+        late += world.late;
         world
             .ended
             .values()
@@ -383,6 +609,10 @@ async fn random_changes_in_memory() {
     assert!(
         opened > 1_000 && resumed > 50,
         "{opened} opened, {resumed} resumed"
+    );
+    assert!(
+        locked > 80 && runs > 300 && late > 10,
+        "{locked} locks, {runs} runs, {late} of them late"
     );
     for how in [
         "evicted", "no room", "finished", "command", "logout", "dropped",
@@ -405,7 +635,7 @@ async fn random_changes_on_disk_with_restarts() {
         .unwrap()
     };
     let mut world = World::new(open(), 99);
-    for step in 1..=400 {
+    for step in 1..=1_200 {
         world.step().await;
         if step % 40 > 0 {
             continue;
@@ -414,24 +644,18 @@ async fn random_changes_on_disk_with_restarts() {
         world.check_swept().await;
         world.store.flush(world.now).await.unwrap();
         let (items, settings) = (world.page().await, world.store.settings().unwrap());
-        let census = world.store.census().await.unwrap();
-        let World {
-            store,
-            random,
-            now,
-            opened,
-            ended,
-            resumed,
-        } = world;
+        let (census, kept) = (world.store.census().await.unwrap(), world.kept().await);
+        let fences = kept.locks.iter().map(|lock| lock.fence);
+        let fence = fences.max().unwrap_or(world.fence).max(world.fence);
+        let World { store, .. } = world;
         drop(store);
         world = World {
             store: open(),
-            random,
-            now,
-            opened,
-            ended,
-            resumed,
+            fence,
+            tickets: Vec::new(),
+            ..world
         };
+        assert_eq!(world.kept().await, kept);
         assert_eq!(world.page().await, items);
         assert_eq!(world.store.settings().unwrap(), settings);
         assert_eq!(world.store.census().await.unwrap(), census);
