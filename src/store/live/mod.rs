@@ -5,7 +5,9 @@
 
 mod ending;
 mod locks;
+mod opening;
 mod processes;
+mod restore;
 mod room;
 mod saved;
 mod timers;
@@ -27,13 +29,12 @@ use self::room::Rank;
 pub(super) use self::saved::named;
 use self::timers::Timers;
 use self::work::Queue;
-use super::record::{Begin, KeptProcess, Record, Row, Standing, Tombstone};
+use super::record::{Begin, Record, Row, Tombstone};
 use super::wait::{Bells, Handover};
-use super::{Applied, Change, Impact, MadeRoom, NewSession, Part, Unfit};
+use super::{Applied, Change, Impact, MadeRoom, Part, Unfit};
 use crate::clock::Timestamp;
-use crate::context::{Context, Lock};
 use crate::options::{OptionError, Options, Settings};
-use crate::session::{Kind, Mode, ProcessNumber, Seq, SessionId};
+use crate::session::{Mode, ProcessNumber, Seq, SessionId};
 use crate::token::TokenHash;
 
 /// How long a token that a login has replaced is known for what it was (the table of states).
@@ -280,180 +281,6 @@ impl LiveSet {
         }
     }
 
-    fn open(&mut self, new: NewSession, now: Timestamp) -> Prepared {
-        let mode = self.options().mode;
-        if mode == Mode::None {
-            return Prepared::answered(Answer::NoSessions);
-        }
-        let previous = new.previous.and_then(|token| self.had(&token));
-        let (mut rows, made) = match self.make_room(mode, new.user.is_some(), &new.actor, now) {
-            Ok(made) => made,
-            Err(full) => return full,
-        };
-        let record = Record {
-            seq: self.next_seq(),
-            id: new.id,
-            token_hash: new.token_hash,
-            kind: new.kind,
-            mode,
-            login_at: new.user.as_ref().map(|_| now),
-            user: new.user,
-            ip: new.ip,
-            user_agent: new.user_agent,
-            created_at: now,
-            idle_timeout: new.idle_timeout,
-            previous,
-        };
-        let slot = self.insert(record.clone(), now, Phase::Reserved);
-        if record.kind == Kind::Web {
-            self.entries[slot].add_process(now, None);
-        }
-        let (durable, answer) = (record.seq, Answer::Opened(record.id, made));
-        rows.push(Row::Opened(record));
-        Prepared {
-            rows,
-            durable,
-            answer,
-        }
-    }
-
-    /// The session that had a token which opens nothing any more.
-    fn had(&self, token: &TokenHash) -> Option<SessionId> {
-        let slot = self.by_token.get(token);
-        let entry = slot.map(|slot| self.entries[*slot].record.id);
-        entry.or_else(|| self.closed.by_token(token))
-    }
-
-    /// The old token is refused from here on, the new one good once it is on disk (S08).
-    fn log_in(
-        &mut self,
-        id: SessionId,
-        user: Arc<str>,
-        token_hash: TokenHash,
-        actor: &str,
-        now: Timestamp,
-    ) -> Prepared {
-        let slot = match self.live_entry(id, now) {
-            Ok(slot) => slot,
-            Err(unfit) => return unfit,
-        };
-        let (mut rows, made) = match self.revive(slot, None, actor, now) {
-            Ok((rows, made, _)) => (rows, made),
-            Err(full) => return full,
-        };
-        // Making room may have closed it.
-        if !self.entries[slot].phase.is_live() {
-            return Prepared {
-                durable: last_row(&rows),
-                rows,
-                answer: Answer::Ready(Box::new(Applied::Unfit(Unfit::Closing))),
-            };
-        }
-        let seq = self.next_seq();
-        self.rotated.retain(|_, (until, _)| *until > now);
-        let entry = &mut self.entries[slot];
-        let old = std::mem::replace(&mut entry.record.token_hash, token_hash);
-        entry.record.user = Some(Arc::clone(&user));
-        entry.record.login_at = Some(now);
-        entry.changed = seq;
-        self.by_token.remove(&old);
-        self.rotated.insert(old, (now.plus(ROTATED_FOR), seq));
-        self.touch(&self.entries[slot], now);
-        rows.push(Row::LoggedIn {
-            seq,
-            session: self.entries[slot].record.seq,
-            old,
-            new: token_hash,
-            user,
-            at: now,
-        });
-        Prepared {
-            rows,
-            durable: seq,
-            answer: Answer::LoggedIn(id, made),
-        }
-    }
-
-    /// A suspended session gets a place again, for a request with its cookie.
-    fn resume(&mut self, id: SessionId, actor: &str, now: Timestamp) -> Prepared {
-        let nothing = |durable| Prepared {
-            durable,
-            ..Prepared::answered(Answer::Resumed(id, MadeRoom::default()))
-        };
-        let Some(slot) = self.by_id.get(&id).copied() else {
-            return nothing(Seq(0));
-        };
-        let entry = &self.entries[slot];
-        let told_at = entry.phase.told_at();
-        match entry.phase {
-            Phase::Resuming(seq) => return nothing(seq),
-            Phase::Active | Phase::Suspended if now < self.expires_at(entry) => {}
-            _ => return nothing(told_at),
-        }
-        match self.revive(slot, None, actor, now) {
-            Ok((rows, made, _)) => Prepared {
-                durable: last_row(&rows),
-                rows,
-                answer: Answer::Resumed(id, made),
-            },
-            Err(full) => full,
-        }
-    }
-
-    /// Sees to it that a live session has its place, with a fresh process where it is a suspended web session. One whose
-    /// process is due is suspended first: its context has ended. Making room may close the session itself: look again.
-    fn revive(
-        &mut self,
-        slot: usize,
-        lease: Option<Duration>,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<(Vec<Row>, MadeRoom, Option<ProcessNumber>), Prepared> {
-        let entry = &self.entries[slot];
-        let mut rows = match &entry.phase {
-            Phase::Suspended => Vec::new(),
-            Phase::Active if self.is_process_over(entry, now) => self.suspend(slot, now),
-            _ => return Ok((Vec::new(), MadeRoom::default(), None)),
-        };
-        let record = &self.entries[slot].record;
-        let (mode, is_user) = (record.mode, record.user.is_some());
-        let made = match self.make_room(mode, is_user, actor, now) {
-            Ok((made_rows, made)) => {
-                rows.extend(made_rows);
-                made
-            }
-            Err(mut full) => {
-                rows.append(&mut full.rows);
-                return Err(Prepared {
-                    durable: last_row(&rows),
-                    rows,
-                    ..full
-                });
-            }
-        };
-        if !matches!(self.entries[slot].phase, Phase::Suspended) {
-            return Ok((rows, made, None));
-        }
-        let seq = self.next_seq();
-        let entry = &mut self.entries[slot];
-        entry.phase = Phase::Resuming(seq);
-        entry.changed = seq;
-        let (counts, session) = (entry.phase.counts(mode), entry.record.seq);
-        let process = self.add_process(slot, now, lease);
-        self.counted += usize::from(counts);
-        self.suspended -= 1;
-        rows.push(Row::Resumed {
-            seq,
-            session,
-            process,
-            at: now,
-        });
-        if lease.is_some() {
-            rows.push(self.started(slot, process, now, lease));
-        }
-        Ok((rows, made, Some(process)))
-    }
-
     /// The process of a web session ends while the session lives on: the method runs, with its context still valid (C11).
     fn suspend(&mut self, slot: usize, now: Timestamp) -> Vec<Row> {
         let mut rows = vec![self.suspended(slot, now)];
@@ -616,92 +443,6 @@ impl LiveSet {
                 (entry.record.seq, entry.last_request_at())
             })
             .collect()
-    }
-
-    /// Puts back a session that a store had kept, with those of its processes that have rows.
-    pub(super) fn restore(&mut self, record: Record, standing: Standing, kept: Vec<KeptProcess>) {
-        let Standing {
-            last_request_at,
-            confirmed,
-            suspended,
-            begin,
-            last_process,
-            process_started_at,
-        } = standing;
-        let (seq, kind) = (record.seq, record.kind);
-        self.restored(
-            begin.as_ref().map_or(seq, |begin| begin.seq).max(seq),
-            last_request_at.max(record.created_at),
-        );
-        let started_at = process_started_at.unwrap_or(record.created_at);
-        let slot = self.insert(record, last_request_at, Phase::Reserved);
-        self.entries[slot].confirmed = confirmed.into();
-        self.activate(seq);
-        if suspended {
-            self.without_process(slot);
-        }
-        let has_running = kept.iter().any(|process| process.closing.is_none());
-        for process in kept {
-            self.restore_process(slot, process);
-        }
-        let entry = &mut self.entries[slot];
-        entry.last_process = entry.last_process.max(last_process);
-        if kind == Kind::Web && !suspended && !has_running {
-            entry
-                .processes
-                .push(Process::running(last_process, started_at));
-        }
-        if let Some(begin) = begin {
-            self.leave(slot);
-            self.closing(slot, begin);
-        }
-    }
-
-    /// Puts back the memory of a closed session.
-    pub(super) fn restore_closed(&mut self, id: SessionId, tombstone: Tombstone) {
-        self.restored(tombstone.seq, tombstone.closed_at);
-        self.closed.insert(id, tombstone);
-    }
-
-    /// Puts back that a login had replaced a token.
-    pub(super) fn restore_rotated(&mut self, token: TokenHash, at: Timestamp) {
-        self.rotated.insert(token, (at.plus(ROTATED_FOR), Seq(0)));
-    }
-
-    /// Puts back what a process had.
-    pub(super) fn restore_context(
-        &mut self,
-        session: Seq,
-        process: ProcessNumber,
-        put: impl FnOnce(&mut Context),
-    ) {
-        let Some(slot) = self.by_seq.get(&session).copied() else {
-            return;
-        };
-        if let Some(process) = self.entries[slot].process_mut(process) {
-            put(process.context_mut());
-        }
-    }
-
-    /// Puts back a record lock.
-    pub(super) fn restore_lock(&mut self, session: Seq, process: ProcessNumber, lock: Lock) {
-        self.restored(Seq(lock.fence), lock.since);
-        self.locks.restore(session, process, &lock);
-        self.restore_context(session, process, |context| context.locks.push(lock));
-    }
-
-    /// Puts back that the on-close method left something for a session.
-    pub(super) fn restore_saved(&mut self, session: Seq) {
-        if let Some(slot) = self.by_seq.get(&session) {
-            self.entries[*slot].saved = true;
-        }
-    }
-
-    /// Everything up to `seq` was on disk, and so was it that `at` had come.
-    pub(super) fn restored(&mut self, seq: Seq, at: Timestamp) {
-        self.last_seq = self.last_seq.max(seq);
-        self.durable = self.durable.max(seq);
-        self.latest = self.latest.max(at);
     }
 
     fn insert(&mut self, record: Record, last_request_at: Timestamp, phase: Phase) -> usize {
