@@ -49,7 +49,7 @@ async fn expire(store: &MemoryStore, now: Timestamp) -> usize {
         limit: SESSIONS,
     };
     match store.apply(expire, now).await.unwrap() {
-        Applied::Expired { closed, .. } => closed,
+        Applied::Expired { closed, .. } => closed.len(),
         applied => panic!("{applied:?}"),
     }
 }

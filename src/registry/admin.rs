@@ -52,12 +52,12 @@ impl<S: Store> Admin for Registry<S> {
             .store
             .apply(Change::Drop(end(id, Cause::Dropped, request)), self.now())
             .await?;
-        // The token is refused already; what runs for it is not needed any more.
-        self.inner.running.cancel(id);
-        checked(
-            self.counted(outcome(id, applied), Cause::Dropped),
-            must_exist,
-        )
+        let outcome = self.counted(outcome(id, applied), Cause::Dropped);
+        // What runs for a session that ended otherwise goes on: it is not this call that ended it.
+        if outcome.cause == Some(Cause::Dropped) {
+            self.inner.running.cancel(id);
+        }
+        checked(outcome, must_exist)
     }
 
     async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {

@@ -24,7 +24,7 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    async fn look(&self, at: At) -> Result<(ProcessStatus, Context), Error> {
+    async fn look(&self, at: At) -> Result<ProcessStatus, Error> {
         let found = self.inner.store.process(at, self.now()).await?;
         found.map_err(|unfit| refused(at, unfit))
     }
@@ -35,7 +35,7 @@ impl<S: Store> Registry<S> {
             let bell = self.inner.store.bell(at.id);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
-            let (status, _) = self.look(at).await?;
+            let status = self.look(at).await?;
             if status.state != ProcessState::Running {
                 return Ok(status);
             }
@@ -143,12 +143,13 @@ impl<S: Store> Application for Registry<S> {
     async fn poll_process(&self, at: At, wait: Duration) -> Result<ProcessStatus, Error> {
         match tokio::time::timeout(wait, self.until_asked(at)).await {
             Ok(status) => status,
-            Err(_) => self.look(at).await.map(|(status, _)| status),
+            Err(_) => self.look(at).await,
         }
     }
 
     async fn context(&self, at: At) -> Result<Context, Error> {
-        self.look(at).await.map(|(_, context)| context)
+        let found = self.inner.store.context(at, self.now()).await?;
+        found.map_err(|unfit| refused(at, unfit))
     }
 
     async fn set_variable(&self, at: At, name: Name, value: Option<Json>) -> Result<(), Error> {
@@ -274,6 +275,7 @@ fn refused(At { id, process }: At, unfit: Unfit) -> Error {
     }
 }
 
-fn unexpected(applied: &Applied) -> Error {
-    Error::Internal(format!("a change came to {applied:?}").into())
+/// What it came to is not repeated: it may hold what is nobody's business.
+fn unexpected(_: &Applied) -> Error {
+    Error::Internal("a change came to what it never comes to".into())
 }

@@ -10,8 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::{LOOK_AGAIN, Registry};
 use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
-use crate::session::SessionId;
-use crate::store::{Change, Claim, Error, Store, Work};
+use crate::session::{Cause, ClosedSession, SessionId};
+use crate::store::{Change, Claim, Error, Found, Store, Work};
 
 /// How long claimed work is the claimer's own, besides the time that a method may take.
 const LEASE: Duration = Duration::from_secs(90);
@@ -90,16 +90,14 @@ impl<S: Store> Registry<S> {
         let settings = self.inner.store.settings()?;
         let options = settings.options();
         let now = self.now();
-        let has_method = self.inner.on_close.has_method();
         let claim = Claim {
             until: now.plus(LEASE + options.on_close_time_limit),
             max: BATCH.saturating_sub(under_way),
             runs: options
                 .on_close_slots
                 .saturating_sub(self.inner.running.count()),
-            has_method,
-            // Without a method a closing has nothing to wait for, whoever began it.
-            only: self.own_closings().filter(|_| has_method),
+            has_method: self.inner.on_close.has_method(),
+            only: self.own_closings(),
         };
         self.inner.store.claim(claim, now).await
     }
@@ -129,6 +127,10 @@ impl<S: Store> Registry<S> {
     /// Runs the method for a process and ends that, whatever the method came to (C09).
     async fn run_method(&self, running: &Run, invocation: &Invocation) -> Result<(), Error> {
         let key = running.key;
+        if self.is_struck(invocation).await? {
+            let (run, saved) = (None, None);
+            return self.settle(Change::FinishProcess { key, run, saved }).await;
+        }
         let settings = self.inner.store.settings()?;
         let limit = settings.options().on_close_time_limit;
         let began = self.now();
@@ -148,6 +150,17 @@ impl<S: Store> Registry<S> {
         tell(key, &run);
         let (run, saved) = (Some(run), ran.saved);
         self.settle(Change::FinishProcess { key, run, saved }).await
+    }
+
+    /// Whether the session was dropped before the run could be ended by that.
+    async fn is_struck(&self, invocation: &Invocation) -> Result<bool, Error> {
+        let found = self
+            .inner
+            .store
+            .find(invocation.session.id, self.now())
+            .await?;
+        let dropped = |closed: &ClosedSession| closed.cause == Cause::Dropped;
+        Ok(!invocation.late && matches!(found, Found::Closed(closed, _) if dropped(&closed)))
     }
 
     async fn settle(&self, change: Change) -> Result<(), Error> {

@@ -11,8 +11,9 @@ mod rate;
 mod sessions;
 mod sweep;
 
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -39,6 +40,9 @@ const USER_AGENT_LIMIT: usize = 512;
 
 /// How often those who wait to be told of something look by themselves.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a command without a server stays for the closings that it did not ask for.
+const LONGEST_DRAIN: Duration = Duration::from_secs(15);
 
 /// What a client that found no room is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -74,8 +78,16 @@ struct Inner<S> {
     running: Arc<Running>,
     /// Wakes the closing worker.
     begun: Notify,
-    /// The closings that this registry began, where it does the work of no others: without a server.
-    own: Mutex<Option<Vec<SessionId>>>,
+    /// Where it does the work of no others: without a server.
+    own: Mutex<Option<Own>>,
+}
+
+/// Closings that a registry began.
+#[derive(Default)]
+struct Own {
+    begun: HashSet<SessionId>,
+    /// Those that nobody asked for: of sessions that were due, or that made room.
+    gone: Vec<SessionId>,
 }
 
 impl<S: Store> Registry<S> {
@@ -126,11 +138,18 @@ impl<S: Store> Registry<S> {
         Ok(self.inner.store.flush(self.now()).await?)
     }
 
-    /// Finishes the closings that `task` begins, while it runs: all of the registry's own work that a command without a
-    /// server needs. An on-close method runs for nobody else's closings.
+    /// Finishes the closings that `task` begins, while it runs and for a while after that: all of the registry's own work that
+    /// a command without a server needs. Closings that others have begun are left alone, and so are those that `task` does
+    /// not want to wait for.
     pub async fn work_while<T>(&self, task: impl Future<Output = T>) -> T {
         self.own().get_or_insert_default();
         let mut tasks = JoinSet::new();
+        let task = async {
+            let done = task.await;
+            // Whoever had to go for it was not asked whether somebody waits.
+            let _ = tokio::time::timeout(LONGEST_DRAIN, self.until_made_room()).await;
+            done
+        };
         tokio::select! {
             biased;
             done = task => done,
@@ -139,7 +158,15 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    fn own(&self) -> std::sync::MutexGuard<'_, Option<Vec<SessionId>>> {
+    async fn until_made_room(&self) {
+        let gone: Vec<SessionId> = self.own().iter().flat_map(|own| own.gone.clone()).collect();
+        for id in gone {
+            // A store that fails ends no closing.
+            let _ = self.ended(id).await;
+        }
+    }
+
+    fn own(&self) -> MutexGuard<'_, Option<Own>> {
         self.inner
             .own
             .lock()
@@ -147,13 +174,23 @@ impl<S: Store> Registry<S> {
     }
 
     /// The closings that this registry began, if it does the work of no others.
-    fn own_closings(&self) -> Option<Vec<SessionId>> {
-        self.own().clone()
+    fn own_closings(&self) -> Option<HashSet<SessionId>> {
+        self.own().as_ref().map(|own| own.begun.clone())
     }
 
-    fn began(&self, ids: &[SessionId]) {
+    /// The closing of this session was begun, by somebody who decides whether to wait for it.
+    fn began(&self, id: SessionId) {
         if let Some(own) = self.own().as_mut() {
-            own.extend(ids);
+            own.begun.insert(id);
+        }
+        self.inner.begun.notify_one();
+    }
+
+    /// The closings of these sessions were begun by the way.
+    fn began_aside(&self, ids: &[SessionId]) {
+        if let Some(own) = self.own().as_mut() {
+            own.begun.extend(ids);
+            own.gone.extend(ids);
         }
         self.inner.begun.notify_one();
     }
@@ -244,7 +281,7 @@ impl<S: Store> Registry<S> {
             .store
             .apply(Change::BeginClose(end(id, cause, request)), self.now())
             .await?;
-        self.began(&[id]);
+        self.began(id);
         let outcome = self.counted(outcome(id, applied), cause);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
             // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.
@@ -269,8 +306,11 @@ impl<S: Store> Registry<S> {
 
     /// Who ended for a newcomer is counted and logged (S49); their closings are the worker's.
     fn made_room(&self, made: &MadeRoom) {
-        self.began(&made.evicted);
-        self.inner.counters.ended(Cause::Inactive, made.due);
+        self.began_aside(&made.evicted);
+        self.began_aside(&made.due);
+        self.inner
+            .counters
+            .ended(Cause::Inactive, made.due.len() as u64);
         self.inner
             .counters
             .ended(Cause::Evicted, made.evicted.len() as u64);

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinHandle;
 
 use crate::context::Json;
 use crate::on_close::{ANSWER_LIMIT, Invocation, Method, MethodResult};
@@ -48,6 +50,10 @@ impl Ran {
             detail: Some(detail.into()),
             saved: None,
         }
+    }
+
+    fn cancelled() -> Self {
+        Self::failed(MethodResult::Cancelled, "its session was dropped")
     }
 
     fn well(saved: Option<Json>) -> Self {
@@ -106,6 +112,15 @@ impl OnClose {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        let mut cancelled = std::pin::pin!(cancelled);
+        let is_cancelled = tokio::select! {
+            biased;
+            () = &mut cancelled => true,
+            () = std::future::ready(()) => false,
+        };
+        if is_cancelled {
+            return Ran::cancelled();
+        }
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -114,17 +129,14 @@ impl OnClose {
             }
         };
         let group = Group::of(&child);
-        let stdout = child.stdout.take();
-        let stderr = child.stderr.take();
         let writing = tokio::spawn(feed(child.stdin.take(), document));
-        let reading = tokio::spawn(first_of(stdout, ANSWER_LIMIT));
-        let complaint = tokio::spawn(first_of(stderr, COMPLAINT_LIMIT));
+        let answer = Reading::of(child.stdout.take(), ANSWER_LIMIT);
+        let complaint = Reading::of(child.stderr.take(), COMPLAINT_LIMIT);
         let end = end_of(&mut child, &group, limit, cancelled).await;
         // Whatever it has started ends with it.
         drop(group);
         writing.abort();
-        let written = last_words(reading).await;
-        let complaint = last_words(complaint).await;
+        let (written, complaint) = tokio::join!(answer.last_words(), complaint.last_words());
         if !complaint.kept.is_empty() {
             let said = String::from_utf8_lossy(&complaint.kept);
             tracing::warn!(key = %invocation.key, said = ?said.trim_end(), "the on-close method complained");
@@ -140,7 +152,7 @@ impl OnClose {
                     format!("did not end within {limit}"),
                 )
             }
-            End::Cancelled => Ran::failed(MethodResult::Cancelled, "its session was dropped"),
+            End::Cancelled => Ran::cancelled(),
         }
     }
 }
@@ -164,14 +176,15 @@ async fn end_of(
         () = tokio::time::sleep(limit) => End::TimedOut,
         () = cancelled => End::Cancelled,
     };
-    group.send(Signal::TERM);
-    if tokio::time::timeout(TERM_BEFORE_KILL, child.wait())
-        .await
-        .is_err()
-    {
-        group.send(Signal::KILL);
-        // What was killed is gone soon; nobody else reaps it.
-        let _ = child.wait().await;
+    for signal in [Signal::TERM, Signal::KILL] {
+        group.send(signal);
+        // One that has become somebody else's cannot be killed: it is not to keep its slot for that.
+        if tokio::time::timeout(TERM_BEFORE_KILL, child.wait())
+            .await
+            .is_ok()
+        {
+            break;
+        }
     }
     end
 }
@@ -224,26 +237,42 @@ impl Written {
     }
 }
 
-/// Reads to the end and keeps the first bytes: whoever writes more is not held up by it.
-async fn first_of(output: Option<impl AsyncRead + Unpin>, limit: usize) -> Written {
-    let mut written = Written::default();
+/// An output that is read to its end: whoever writes more than is kept is not held up by it.
+struct Reading {
+    written: Arc<Mutex<Written>>,
+    task: JoinHandle<()>,
+}
+
+impl Reading {
+    fn of(output: Option<impl AsyncRead + Unpin + Send + 'static>, limit: usize) -> Self {
+        let written = Arc::new(Mutex::default());
+        let task = tokio::spawn(keep_first(output, limit, Arc::clone(&written)));
+        Self { written, task }
+    }
+
+    /// What has arrived by now: somebody who left the group may hold the pipe open for ever.
+    async fn last_words(mut self) -> Written {
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.task).await;
+        self.task.abort();
+        std::mem::take(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn keep_first(
+    output: Option<impl AsyncRead + Unpin>,
+    limit: usize,
+    written: Arc<Mutex<Written>>,
+) {
     let Some(mut output) = output else {
-        return written;
+        return;
     };
     let mut buffer = vec![0; 8 * 1024];
     while let Ok(length @ 1..) = output.read(&mut buffer).await {
+        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
         let room = limit.saturating_sub(written.kept.len()).min(length);
         written.kept.extend_from_slice(&buffer[..room]);
         written.length += length;
     }
-    written
-}
-
-/// What has arrived by now: somebody who left the group may hold the pipe open for ever.
-async fn last_words(mut reading: tokio::task::JoinHandle<Written>) -> Written {
-    let read = tokio::time::timeout(LAST_WORDS, &mut reading).await;
-    reading.abort();
-    read.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// The saved information that a method has answered; nothing if it was silent.

@@ -104,7 +104,7 @@ impl<S: Store> Registry<S> {
         self.inner
             .counters
             .ended(Cause::Evicted, evicted.len() as u64);
-        self.began(evicted);
+        self.began_aside(evicted);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Registry;
 use crate::admin::{Actor, Refused};
 use crate::clock::Timestamp;
-use crate::session::Cause;
+use crate::session::{Cause, SessionId};
 use crate::store::{Applied, Change, Error, Store};
 
 /// How often the sweep looks for what is due. Sessions are refused from their deadline on, swept or not; a lease, a grace
@@ -85,7 +85,7 @@ impl<S: Store> Registry<S> {
     pub(super) async fn hurry_own_closings(&self) -> Infallible {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            let own = self.own_closings().unwrap_or_default();
+            let own: Vec<SessionId> = self.own_closings().into_iter().flatten().collect();
             if own.is_empty() {
                 continue;
             }
@@ -155,10 +155,12 @@ impl<S: Store> Registry<S> {
             else {
                 return Ok(begun);
             };
-            self.inner.begun.notify_one();
-            self.inner.counters.ended(Cause::Inactive, closed as u64);
+            self.began_aside(&closed);
+            self.inner
+                .counters
+                .ended(Cause::Inactive, closed.len() as u64);
             self.inner.counters.suspended(suspended as u64);
-            begun += closed;
+            begun += closed.len();
             if is_all {
                 return Ok(begun);
             }

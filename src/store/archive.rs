@@ -268,7 +268,7 @@ mod tests {
         Row::RunEnded {
             seq: Seq(90 + u64::from(process.0)),
             session: Seq(session),
-            closing: Seq(session + 1),
+            closing: Some(Seq(session + 1)),
             key: RunKey {
                 session: SessionId::random(),
                 process,

@@ -71,12 +71,12 @@ impl Store for MemoryStore {
         Ok(self.live.read()?.processes(id, now).what)
     }
 
-    async fn process(
-        &self,
-        at: At,
-        now: Timestamp,
-    ) -> Result<Result<(ProcessStatus, Context), Unfit>, Error> {
+    async fn process(&self, at: At, now: Timestamp) -> Result<Result<ProcessStatus, Unfit>, Error> {
         Ok(self.live.write()?.process(at, now).what)
+    }
+
+    async fn context(&self, at: At, now: Timestamp) -> Result<Result<Context, Unfit>, Error> {
+        Ok(self.live.write()?.context(at, now).what)
     }
 
     async fn locks(&self, query: LockQuery) -> Result<LockPage, Error> {

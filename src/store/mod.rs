@@ -9,6 +9,7 @@ mod record;
 pub mod sqlite;
 mod wait;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -69,12 +70,19 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Process>, Error>> + Send;
 
-    /// One process with its context, for whoever works with it: that renews its lease (C18).
+    /// How a process stands, for whoever works with it: that renews its lease (C18).
     fn process(
         &self,
         at: At,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Result<(ProcessStatus, Context), Unfit>, Error>> + Send;
+    ) -> impl Future<Output = Result<Result<ProcessStatus, Unfit>, Error>> + Send;
+
+    /// What a process has, for whoever works with it: that renews its lease (C18).
+    fn context(
+        &self,
+        at: At,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Result<Context, Unfit>, Error>> + Send;
 
     /// One page of the record locks.
     fn locks(&self, query: LockQuery) -> impl Future<Output = Result<LockPage, Error>> + Send;
@@ -268,7 +276,7 @@ pub struct Claim {
     /// Whether there is an on-close method, which needs the context.
     pub has_method: bool,
     /// Only the work of these sessions.
-    pub only: Option<Vec<SessionId>>,
+    pub only: Option<HashSet<SessionId>>,
 }
 
 /// Closing work.
@@ -368,7 +376,7 @@ pub struct Census {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MadeRoom {
     /// Sessions that were due anyway.
-    pub due: u64,
+    pub due: Vec<SessionId>,
     /// Idle sessions, evicted.
     pub evicted: Vec<SessionId>,
 }
@@ -407,8 +415,8 @@ pub enum Applied {
     Forgotten(usize),
     /// So many sessions were due.
     Expired {
-        /// Closings that began.
-        closed: usize,
+        /// Sessions whose closing began.
+        closed: Vec<SessionId>,
         /// Sessions that were suspended.
         suspended: usize,
         /// Whether these were all: if not, ask again.

@@ -52,6 +52,9 @@ pub(super) struct Begin {
     pub(super) runs: Vec<MethodRun>,
 }
 
+/// How long a token that a login has replaced is known for what it was (the table of states).
+pub(super) const ROTATED_FOR: Duration = Duration::from_secs(60);
+
 /// What is remembered of a closed session.
 #[derive(Clone, Debug)]
 pub(super) struct Tombstone {
@@ -92,8 +95,17 @@ pub(super) struct KeptProcess {
     pub(super) number: ProcessNumber,
     pub(super) started_at: Timestamp,
     pub(super) lease: Option<Duration>,
-    /// Since when it closes, and whether its session lives on.
-    pub(super) closing: Option<(Timestamp, bool)>,
+    pub(super) closing: Option<KeptClosing>,
+}
+
+/// That a process closes.
+#[derive(Clone, Debug)]
+pub(super) struct KeptClosing {
+    pub(super) since: Timestamp,
+    /// Whether its session lives on.
+    pub(super) alone: bool,
+    /// Who was signed in.
+    pub(super) user: Option<Arc<str>>,
 }
 
 /// What a change must leave on disk. A row's `seq` is the number of the change.
@@ -139,6 +151,7 @@ pub(super) enum Row {
         at: Timestamp,
         /// Whether its session lives on.
         alone: bool,
+        user: Option<Arc<str>>,
     },
     ProcessEnded {
         seq: Seq,
@@ -150,13 +163,15 @@ pub(super) enum Row {
         freed: Freed,
         run: Option<MethodRun>,
         saved: Option<Json>,
+        /// The document, if the method could not run in time (C09).
+        late: Option<(Seq, Box<Invocation>)>,
     },
-    /// A run that ended after its session.
+    /// A run that ended after its process.
     RunEnded {
         seq: Seq,
         session: Seq,
-        /// The row of the closing.
-        closing: Seq,
+        /// The row of the closing, if the session is closed.
+        closing: Option<Seq>,
         key: RunKey,
         /// The snapshot that is not needed any more.
         late: Option<Seq>,
@@ -256,9 +271,12 @@ impl Row {
     pub(super) fn awaited(&self) -> Option<SessionId> {
         match self {
             Self::Begun { record, .. } | Self::Dropped { record, .. } => Some(record.id),
+            // Of a closing only the begin and the end are waited for: its processes are asked already.
             Self::Finished { id, .. }
             | Self::ProcessClosing { id, .. }
-            | Self::ProcessEnded { id, .. } => Some(*id),
+            | Self::ProcessEnded {
+                id, begin: None, ..
+            } => Some(*id),
             _ => None,
         }
     }

@@ -28,6 +28,8 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c02_in_scalable_mode_no_method_ever_runs,
     c07_it_may_be_called_from_inside,
     c09_ten_thousand_closes_free_their_locks_in_time,
+    c09_a_process_that_closes_alone_frees_its_locks_in_time,
+    c09_dropping_what_is_closed_leaves_its_run_alone,
     c10_who_is_evicted_has_its_method,
     c11_a_session_that_is_due_with_its_process_is_closed_with_its_method,
     s14_a_clock_that_jumps_by_a_year_ends_no_process,
@@ -37,6 +39,8 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c05_a_stolen_closed_cookie_inherits_nothing,
     c05_a_session_that_ended_by_itself_is_inherited_from_once,
     c05_the_same_user_inherits_after_a_log_in,
+    c05_another_user_gets_nothing_of_the_first,
+    c05_an_answer_counts_whoever_holds_the_pipe,
     c06_what_a_closing_frees_is_counted,
     c08_a_mobile_session_asks_its_processes_to_finish,
     c08_after_the_grace_period_the_server_ends_them,
@@ -1281,4 +1285,160 @@ async fn dropping_a_closers_future_changes_nothing<P: Place>() {
         (MethodResult::Succeeded, Cause::Command)
     );
     assert_eq!(script.documents().len(), 1);
+}
+
+/// A program that holds its slot until it is let go, and its documents.
+fn held() -> Script {
+    Script::new(&format!(
+        "{KEEP}; while [ ! -e go ]; do sleep 0.02; done; echo '\"late\"'"
+    ))
+}
+
+fn one_slot() -> Options {
+    Options {
+        on_close_slots: 1,
+        on_close_time_limit: 600 * SECOND,
+        ..suspending()
+    }
+}
+
+async fn c09_a_process_that_closes_alone_frees_its_locks_in_time<P: Place>() {
+    let script = held();
+    let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
+    let (busy, _) = place.enter().await;
+    place.admin().close(busy, operator()).await.unwrap();
+    until("the first run", async || {
+        (script.documents().len() == 1).then_some(())
+    })
+    .await;
+    let (id, token) = place.enter_confirmed().await;
+    fill(&place, first(id)).await;
+    place
+        .app()
+        .start_process(id, Some(30 * SECOND))
+        .await
+        .unwrap();
+    place.clock().advance(30 * SECOND);
+    until("the lapse", async || {
+        let details = place.admin().show(id).await.unwrap();
+        (details.session.state == State::Suspended).then_some(())
+    })
+    .await;
+    let locks = async || place.admin().locks(LockQuery::default()).await.unwrap();
+    assert_eq!(
+        locks().await.items.len(),
+        1,
+        "its method has not seen it yet"
+    );
+    place.clock().advance(60 * SECOND);
+    until("the time limit", async || {
+        locks().await.items.is_empty().then_some(())
+    })
+    .await;
+    assert!(place.is_live(&token).await);
+    fs::write(script.path("go"), "").unwrap();
+    let document = until("the late run", async || {
+        script.documents().into_iter().nth(1)
+    })
+    .await;
+    assert_eq!((document.session.id, document.late), (id, true));
+    assert_eq!(document.context.locks.len(), 1, "the committed snapshot");
+    let saved = until("what it left", async || {
+        let saved = place.app().look_at_saved(id).await.unwrap();
+        (!saved.items.is_empty()).then_some(saved)
+    })
+    .await;
+    assert_eq!(saved.items[0].information.as_str(), "\"late\"");
+}
+
+async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
+    let script = held();
+    let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
+    let (id, _) = place.enter().await;
+    place.admin().close(id, operator()).await.unwrap();
+    until("the run", async || {
+        (script.documents().len() == 1).then_some(())
+    })
+    .await;
+    place.clock().advance(60 * SECOND);
+    closed(&place, id).await;
+    let dropped = place.admin().drop_session(id, operator()).await.unwrap();
+    assert_eq!(dropped.outcome, Ending::AlreadyClosed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    fs::write(script.path("go"), "").unwrap();
+    let run = until("the end of the run", async || {
+        place.admin().closed(id).await.unwrap().on_close.pop()
+    })
+    .await;
+    assert_eq!(run.result, MethodResult::Succeeded);
+    // What is forgotten has no run that is still to come.
+    let (pending, _) = place.enter().await;
+    fs::remove_file(script.path("go")).unwrap();
+    place.admin().close(pending, operator()).await.unwrap();
+    until("the next run", async || {
+        (script.documents().len() == 2).then_some(())
+    })
+    .await;
+    place.clock().advance(60 * SECOND);
+    closed(&place, pending).await;
+    place.clock().advance(31 * 24 * 3600 * SECOND);
+    assert_eq!(place.registry().forget().await.unwrap(), 1);
+    assert!(place.admin().closed(pending).await.is_ok());
+    fs::write(script.path("go"), "").unwrap();
+    until("its end", async || {
+        (!place
+            .admin()
+            .closed(pending)
+            .await
+            .unwrap()
+            .on_close
+            .is_empty())
+        .then_some(())
+    })
+    .await;
+    assert_eq!(place.registry().forget().await.unwrap(), 1);
+}
+
+async fn c05_another_user_gets_nothing_of_the_first<P: Place>() {
+    let place: P = save(suspending()).await;
+    let (id, _) = place.enter().await;
+    place.app().log_in(id, "ana".into()).await.unwrap();
+    let private = Some(json("[\"ana's\"]"));
+    place
+        .app()
+        .set_variable(first(id), name("cart"), private)
+        .await
+        .unwrap();
+    place.clock().advance(600 * SECOND);
+    suspended(&place, id).await;
+    let of_ana = place.app().look_at_saved(id).await.unwrap();
+    assert_eq!(of_ana.items.len(), 1);
+    place.app().log_in(id, "bob".into()).await.unwrap();
+    for _ in 0..2 {
+        let saved = place.app().take_saved(id).await.unwrap();
+        assert_eq!((saved.previous, saved.items.len()), (None, 0));
+        place.app().log_in(id, "ana".into()).await.unwrap();
+    }
+    // Nor does another user who comes after a session that ended by itself.
+    let token = place.app().log_in(id, "ana".into()).await.unwrap().token;
+    place.clock().advance(7200 * SECOND);
+    closed(&place, id).await;
+    let next = place.web().enter(Some(&token), browser()).await.unwrap();
+    place
+        .app()
+        .log_in(next.visit.id, "bob".into())
+        .await
+        .unwrap();
+    let saved = place.app().take_saved(next.visit.id).await.unwrap();
+    assert_eq!((saved.previous, saved.items.len()), (None, 0));
+}
+
+async fn c05_an_answer_counts_whoever_holds_the_pipe<P: Place>() {
+    let script = Script::new("setsid sleep 30 & sleep 0.1; echo '{\"a\":1}'");
+    let place = P::start_calling(script.on_close(), suspending(), Work::Regular).await;
+    let (id, _) = place.enter().await;
+    place.clock().advance(600 * SECOND);
+    suspended(&place, id).await;
+    let saved = place.app().take_saved(id).await.unwrap();
+    assert_eq!(saved.items[0].information.as_str(), "{\"a\":1}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use sessionctl::admin::{Actor, Admin as _, EndRequest, OpenRequest};
+use sessionctl::admin::{Actor, Admin as _, EndRequest, Ending, OpenRequest};
 use sessionctl::application::{Application, At};
 use sessionctl::clock::ManualClock;
 use sessionctl::context::{Json, Name, Record};
@@ -220,4 +220,38 @@ async fn after(step: &str, copy: &TempDir, pending: &[u32], id: SessionId, clock
     let locks = next.locks(Default::default()).await.unwrap();
     assert!(locks.items.is_empty(), "{step}");
     assert!(fs::metadata(copy.path()).is_ok());
+}
+
+/// A command without a server does the closing work of what it closes itself, and leaves everybody else's to the server.
+#[tokio::test]
+async fn what_others_have_begun_is_left_to_the_next_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(MONDAY.parse().unwrap());
+    let server = registry(directory.path(), &clock);
+    let pending = start(&server).await;
+    let opened = Application::open(&server, OpenRequest::default()).await;
+    let other = opened.unwrap().session.id;
+    let end = || EndRequest::by(Actor::user(0));
+    server.close(pending, end()).await.unwrap();
+    drop(server);
+    let data = DataDir::exclusive(directory.path(), false).unwrap();
+    let store = SqliteStore::open_as_served(data).unwrap();
+    let command = Registry::new(store, Arc::new(clock.clone()));
+    clock.advance(Duration::from_secs(31));
+    let waiting = EndRequest {
+        wait: Duration::from_secs(5),
+        ..end()
+    };
+    let dropped = command.work_while(async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        command.drop_session(other, waiting).await.unwrap()
+    });
+    assert_eq!(dropped.await.outcome, Ending::Closed);
+    assert_eq!(command.show(pending).await.unwrap().processes.len(), 3);
+    drop(command);
+    let server = registry(directory.path(), &clock);
+    server.sweep().await.unwrap();
+    server.finish_begun().await.unwrap();
+    let entry = server.closed(pending).await.unwrap();
+    assert_eq!(entry.on_close.len(), 3, "each process has its run");
 }

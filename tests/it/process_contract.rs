@@ -13,8 +13,8 @@ use sessionctl::session::{ProcessNumber, ProcessState, SessionId, State};
 use sessionctl::sessions::Sessions as _;
 
 use crate::contexts::{
-    KEEP, SECOND, Script, fill, first, invoice, json, name, open_mobile, selection, suspended,
-    until,
+    KEEP, SECOND, Script, an_hour, fill, first, invoice, json, name, open_mobile, selection,
+    suspended, until,
 };
 use crate::places::{
     BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
@@ -26,6 +26,9 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     contexts_take_what_they_are_given_within_limits,
     names_are_any_text,
     locks_tell_who_holds_them,
+    a_session_whose_time_is_over_takes_nothing_more,
+    a_web_sessions_process_takes_a_lease_when_it_needs_one,
+    a_context_that_has_filled_up_meanwhile_gets_no_lock,
     locks_are_waited_for_in_order,
     whoever_goes_away_is_skipped,
     a_waiter_gets_the_lock_when_its_holder_closes,
@@ -122,6 +125,7 @@ async fn c18_whoever_names_a_process_renews_its_lease<P: Place>() {
         .unwrap();
     for step in 0..6 {
         place.clock().advance(20 * SECOND);
+        place.registry().sweep().await.unwrap();
         match step {
             0 => drop(place.app().poll_process(at, Duration::ZERO).await.unwrap()),
             1 => place
@@ -439,34 +443,29 @@ async fn whoever_goes_away_is_skipped<P: Place>() {
     for _ in 0..3 {
         ids.push(place.enter().await.0);
     }
-    let app = place.app();
-    app.lock(first(ids[0]), invoice("1"), Duration::ZERO)
+    let (app, record) = (place.app(), invoice("1"));
+    app.lock(first(ids[0]), record.clone(), Duration::ZERO)
         .await
         .unwrap();
-    let record = invoice("1");
-    let gone = app.lock(first(ids[1]), record.clone(), 60 * SECOND);
-    tokio::select! {
-        lock = gone => panic!("{lock:?}"),
-        () = queued(&place, &record, 1) => {}
-    }
-    queued(&place, &invoice("1"), 0).await;
-    let patient = app.lock(first(ids[2]), invoice("1"), 60 * SECOND);
-    let unlocking = async {
-        queued(&place, &invoice("1"), 1).await;
-        app.unlock(first(ids[0]), invoice("1")).await.unwrap();
+    let patient = async {
+        queued(&place, &record, 1).await;
+        app.lock(first(ids[2]), record.clone(), 60 * SECOND).await
     };
-    let (lock, ()) = tokio::join!(patient, unlocking);
+    let going = async {
+        // It is the first in the queue, and goes when another waits behind it.
+        let gone = app.lock(first(ids[1]), record.clone(), 60 * SECOND);
+        tokio::select! {
+            lock = gone => panic!("{lock:?}"),
+            () = queued(&place, &record, 2) => {}
+        }
+        queued(&place, &record, 1).await;
+        app.unlock(first(ids[0]), record.clone()).await.unwrap();
+    };
+    let both = async { tokio::join!(patient, going) };
+    let (lock, ()) = tokio::time::timeout(10 * SECOND, both).await.unwrap();
     lock.unwrap();
-    assert_eq!(
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items[0]
-            .session,
-        ids[2]
-    );
+    let locks = place.admin().locks(LockQuery::default()).await.unwrap();
+    assert_eq!(locks.items[0].session, ids[2]);
 }
 
 async fn a_waiter_gets_the_lock_when_its_holder_closes<P: Place>() {
@@ -507,7 +506,10 @@ async fn waiters_of_a_closing_session_get_no_lock<P: Place>() {
         queued(&place, &invoice("1"), 1).await;
         place.admin().close(id, operator()).await.unwrap();
     };
-    let (refused, ()) = tokio::join!(waiting, closing);
+    let both = async { tokio::join!(waiting, closing) };
+    let (refused, ()) = tokio::time::timeout(10 * SECOND, both)
+        .await
+        .expect("at once, not after its wait");
     assert!(
         matches!(refused, Err(Error::Closing(refused)) if refused == id),
         "{refused:?}"
@@ -586,6 +588,8 @@ async fn a_closing_session_takes_no_changes<P: Place>() {
     assert!(closed(app.lock(at, invoice("2"), SECOND).await.map(drop)));
     assert!(closed(app.log_in(id, "ana".into()).await.map(drop)));
     assert!(closed(app.end_process(at).await));
+    // With its session everything is unlocked.
+    app.unlock(at, invoice("4711")).await.unwrap();
 }
 
 async fn a_log_in_replaces_the_token<P: Place>() {
@@ -764,4 +768,78 @@ async fn fill_other<P: Place>(place: &P, at: At) {
     app.lock(at, invoice("5"), Duration::ZERO).await.unwrap();
     app.lock(at, invoice("6"), Duration::ZERO).await.unwrap();
     app.unlock(at, invoice("5")).await.unwrap();
+}
+
+async fn a_context_that_has_filled_up_meanwhile_gets_no_lock<P: Place>() {
+    let options = Options {
+        context_limit: 100,
+        ..roomy()
+    };
+    let place = P::start(options, Work::Regular).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(place.enter().await.0);
+    }
+    let (app, record) = (place.app(), invoice("1"));
+    app.lock(first(ids[0]), record.clone(), Duration::ZERO)
+        .await
+        .unwrap();
+    let full = app.lock(first(ids[1]), record.clone(), 60 * SECOND);
+    let next = async {
+        queued(&place, &record, 1).await;
+        app.lock(first(ids[2]), record.clone(), 60 * SECOND).await
+    };
+    let filling = async {
+        queued(&place, &record, 2).await;
+        let large = json(&format!("\"{}\"", "x".repeat(90)));
+        app.set_variable(first(ids[1]), name("v"), Some(large))
+            .await
+            .unwrap();
+        app.unlock(first(ids[0]), record.clone()).await.unwrap();
+    };
+    let all = async { tokio::join!(full, next, filling) };
+    let (full, next, ()) = tokio::time::timeout(10 * SECOND, all).await.unwrap();
+    next.unwrap();
+    // It asks again why, and by then the next one has it.
+    assert!(
+        matches!(full, Err(Error::LockHeld(_) | Error::Context(_))),
+        "{full:?}"
+    );
+}
+
+/// The process of a web session is there from the start: its application gives it a lease when it begins to work with it.
+async fn a_web_sessions_process_takes_a_lease_when_it_needs_one<P: Place>() {
+    let script = Script::new(KEEP);
+    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
+    let (id, token) = place.enter().await;
+    fill(&place, first(id)).await;
+    let status = place
+        .app()
+        .start_process(id, Some(30 * SECOND))
+        .await
+        .unwrap();
+    assert_eq!(
+        (status.number, status.lease_until),
+        (ProcessNumber(1), Some(place.now().plus(30 * SECOND)))
+    );
+    let again = place.app().start_process(id, Some(60 * SECOND)).await;
+    assert!(matches!(again, Err(Error::HasProcess { .. })), "{again:?}");
+    place.clock().advance(30 * SECOND);
+    suspended(&place, id).await;
+    assert_eq!(script.documents()[0].context.locks.len(), 1);
+    let locks = place.admin().locks(LockQuery::default()).await.unwrap();
+    assert!(locks.items.is_empty() && place.is_live(&token).await);
+}
+
+async fn a_session_whose_time_is_over_takes_nothing_more<P: Place>() {
+    let place = P::start(an_hour(), Work::ByHand).await;
+    let (id, _) = place.enter().await;
+    place.clock().advance(3600 * SECOND);
+    let refused = place
+        .app()
+        .set_variable(first(id), name("a"), Some(json("1")))
+        .await;
+    assert!(matches!(refused, Err(Error::Closing(_))), "{refused:?}");
+    let refused = place.app().log_in(id, "ana".into()).await;
+    assert!(matches!(refused, Err(Error::Closing(_))), "{refused:?}");
 }

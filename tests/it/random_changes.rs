@@ -474,7 +474,8 @@ impl<S: Store> World<S> {
                     id: session.id,
                     process: process.number,
                 };
-                let (status, context) = self.store.process(at, self.now).await.unwrap().unwrap();
+                let status = self.store.process(at, self.now).await.unwrap().unwrap();
+                let context = self.store.context(at, self.now).await.unwrap().unwrap();
                 contexts.push((at.process, status.state, status.started_at, context));
             }
         }

@@ -1,17 +1,20 @@
 //! What every store must do, asked of each directly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sessionctl::admin::ListQuery;
+use sessionctl::admin::{ListQuery, LockQuery};
+use sessionctl::application::At;
 use sessionctl::clock::Timestamp;
+use sessionctl::context::{Name, Record};
 use sessionctl::options::{HARD_SESSION_LIMIT, Options};
-use sessionctl::session::{Cause, Kind, Mode, SessionId, State};
+use sessionctl::session::{Cause, Kind, Mode, ProcessNumber, SessionId, State};
 use sessionctl::sessions::Visit;
 use sessionctl::store::directory::DataDir;
 use sessionctl::store::memory::MemoryStore;
 use sessionctl::store::sqlite::SqliteStore;
 use sessionctl::store::{
-    Applied, Change, Claim, End, Found, NewSession, Part, Seen, Store, Use, Work,
+    Applied, Change, Claim, End, Found, NewSession, Part, Seen, Store, Ticket, Use, Work,
 };
 use sessionctl::token::{Token, TokenHash};
 use tempfile::TempDir;
@@ -112,6 +115,8 @@ for_every_store! {
     what_is_due_makes_room,
     the_limit_counts_what_is_not_closing,
     every_change_has_a_greater_number,
+    late_documents_have_their_turn,
+    a_lock_that_was_told_twice_is_not_taken_back,
 }
 
 fn options() -> Options {
@@ -389,7 +394,7 @@ async fn expire<S: Store>(store: &S, limit: usize, now: Timestamp) -> usize {
         .await
         .unwrap()
     {
-        Applied::Expired { closed, .. } => closed,
+        Applied::Expired { closed, .. } => closed.len(),
         applied => panic!("{applied:?}"),
     }
 }
@@ -434,7 +439,7 @@ async fn sweeping_looks_at_so_many_deadlines_at_once<S: Store>(store: &S) {
             limit: 1,
         };
         match store.apply(expire, second(61)).await.unwrap() {
-            Applied::Expired { closed, is_all, .. } => rounds.push((closed, is_all)),
+            Applied::Expired { closed, is_all, .. } => rounds.push((closed.len(), is_all)),
             applied => panic!("{applied:?}"),
         }
     }
@@ -504,4 +509,72 @@ async fn every_change_has_a_greater_number<S: Store>(store: &S) {
         numbers.push(store.page(none, second(0)).await.unwrap().as_of);
     }
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
+
+/// What is late waits behind no stream of others, nor they behind it (C09).
+async fn late_documents_have_their_turn<S: Store>(store: &S) {
+    let (late, _) = open(store, second(0)).await;
+    let close = async |id, now| {
+        apply(store, Change::BeginClose(end(id, Cause::Command)), now).await;
+    };
+    close(late, second(0)).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(open(store, second(50)).await.0);
+    }
+    expire(store, 10, second(60)).await;
+    for id in others {
+        close(id, second(60)).await;
+    }
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let claim = Claim {
+            until: second(99),
+            max: 1,
+            runs: 1,
+            has_method: true,
+            only: None,
+        };
+        let work = store.claim(claim, second(60)).await.unwrap();
+        let [Work::Process(_, Some(document))] = &work[..] else {
+            panic!("{work:?}")
+        };
+        turns.push((document.session.id == late, document.late));
+    }
+    let late = turns.iter().position(|turn| *turn == (true, true));
+    assert!(late.is_some_and(|turn| turn < 2), "{turns:?}");
+}
+
+async fn a_lock_that_was_told_twice_is_not_taken_back<S: Store>(store: &S) {
+    let (id, _) = open(store, second(0)).await;
+    let at = At {
+        id,
+        process: ProcessNumber(1),
+    };
+    let name = |text| Name::new(text).unwrap();
+    let record = Record {
+        table: name("T"),
+        record: name("1"),
+    };
+    let lock = async |ticket| {
+        let change = Change::Lock(at, record.clone(), ticket);
+        match store.apply(change, second(1)).await.unwrap() {
+            Applied::Locked(lock) => lock,
+            applied => panic!("{applied:?}"),
+        }
+    };
+    let ticket = Arc::new(Ticket::default());
+    let first = lock(Some(Arc::clone(&ticket))).await;
+    assert!(!ticket.give_up(), "it is its already");
+    let give_back = async |fence| {
+        let change = Change::Unlock(at, record.clone(), Some(fence));
+        let applied = store.apply(change, second(1)).await.unwrap();
+        assert!(matches!(applied, Applied::Done));
+        store.locks(LockQuery::default()).await.unwrap().items.len()
+    };
+    assert_eq!(give_back(first.fence).await, 0, "nobody else was told");
+    let second_lock = lock(Some(Arc::new(Ticket::default()))).await;
+    assert_eq!(lock(None).await, second_lock, "somebody asks again");
+    assert_eq!(give_back(second_lock.fence).await, 1);
+    assert_eq!(give_back(first.fence).await, 1, "another lock's fence");
 }

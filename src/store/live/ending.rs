@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use super::processes::Process;
 use super::timers::Timer;
+use super::work::Late;
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
 use crate::clock::Timestamp;
 use crate::context::Json;
-use crate::on_close::{Freed, MethodRun, RunKey};
+use crate::on_close::{Freed, Invocation, MethodRun, RunKey};
 use crate::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, Seq, SessionId};
-use crate::store::record::{Begin, Row, Tombstone};
+use crate::store::record::{Begin, KeptClosing, Row, Tombstone};
 use crate::store::{Applied, End, Part, Unfit};
 use crate::token::TokenHash;
 
@@ -64,6 +65,13 @@ impl Closed {
         }
         Some(tombstone)
     }
+}
+
+/// What a process that ends leaves.
+struct Left {
+    run: Option<MethodRun>,
+    saved: Option<Json>,
+    late: Option<(Seq, Box<Invocation>)>,
 }
 
 /// Whether the documents of processes that had no time are kept for their methods (C09).
@@ -147,7 +155,14 @@ impl LiveSet {
         for process in &mut entry.processes {
             match (process.state, entry.record.kind) {
                 (ProcessState::Closing, _) => {}
-                (_, Kind::Web) => process.close(begin.seq, begin.at, false),
+                (_, Kind::Web) => process.close(
+                    begin.seq,
+                    KeptClosing {
+                        since: begin.at,
+                        alone: false,
+                        user: entry.record.user.clone(),
+                    },
+                ),
                 (_, Kind::Mobile) => {
                     process.state = ProcessState::Asked;
                     has_asked = true;
@@ -219,18 +234,50 @@ impl LiveSet {
                 && !matches!(self.entries[*slot].phase, Phase::Ended(_))
         });
         let rows = match slot {
-            Some(slot) => self.end_closing_process(slot, key.process, run, saved, now),
+            Some(slot) => {
+                let left = Left {
+                    run,
+                    saved,
+                    late: None,
+                };
+                self.end_closing_process(slot, key.process, left, now)
+            }
             None => self.finish_late(key, run, saved).into_iter().collect(),
         };
         Prepared::done(rows, Applied::Done)
+    }
+
+    /// A process that closes alone has had its time: what it has is free, and its method gets a copy (C09).
+    pub(super) fn end_in_time(
+        &mut self,
+        session: Seq,
+        number: ProcessNumber,
+        now: Timestamp,
+    ) -> Vec<Row> {
+        let Some(slot) = self.by_seq.get(&session).copied() else {
+            return Vec::new();
+        };
+        let entry = &self.entries[slot];
+        let is_meant = |process: &Process| {
+            let closing = process.closing.as_ref();
+            process.number == number && closing.is_some_and(|closing| closing.alone)
+        };
+        let Some(at) = entry.processes.iter().position(is_meant) else {
+            return Vec::new();
+        };
+        let left = Left {
+            run: None,
+            saved: None,
+            late: Some(self.keep_document(slot, at)),
+        };
+        self.end_closing_process(slot, number, left, now)
     }
 
     fn end_closing_process(
         &mut self,
         slot: usize,
         number: ProcessNumber,
-        run: Option<MethodRun>,
-        saved: Option<Json>,
+        Left { run, saved, late }: Left,
         now: Timestamp,
     ) -> Vec<Row> {
         let (seq, session) = self.changing(slot);
@@ -240,10 +287,10 @@ impl LiveSet {
             return Vec::new();
         };
         let freed = process.freed();
-        let is_alone = process
-            .closing
-            .as_ref()
-            .is_some_and(|closing| closing.alone);
+        let closing = process.closing.as_deref();
+        let is_alone = closing.is_some_and(|closing| closing.alone);
+        let user = closing.and_then(|closing| closing.user.as_deref());
+        let saved = saved.filter(|_| entry.may_have_of(user));
         entry.saved |= saved.is_some();
         let begin = match &mut entry.phase {
             Phase::Closing(begin) if !is_alone => {
@@ -263,6 +310,7 @@ impl LiveSet {
             freed,
             run,
             saved,
+            late,
         }];
         rows.extend(self.free(session, &process, now));
         if is_last {
@@ -271,7 +319,7 @@ impl LiveSet {
         rows
     }
 
-    /// A run ends whose session is closed already.
+    /// A run ends whose process has ended already.
     fn finish_late(
         &mut self,
         key: RunKey,
@@ -282,8 +330,13 @@ impl LiveSet {
         if late.is_none() && run.is_none() {
             return None;
         }
-        let seq = self.next_seq();
         let slot = self.by_id.get(&key.session).copied();
+        let is_live = |slot: &usize| !matches!(self.entries[*slot].phase, Phase::Ended(_));
+        if let Some(slot) = slot.filter(is_live) {
+            // Without a document it ran a second time, which is told already.
+            return late.map(|late| self.finish_late_of_live(slot, key, late, run, saved));
+        }
+        let seq = self.next_seq();
         let tombstone = match slot.map(|slot| &mut self.entries[slot].phase) {
             Some(Phase::Ended(tombstone)) => Some(tombstone.as_mut()),
             _ => self.closed.get_mut(key.session),
@@ -293,7 +346,7 @@ impl LiveSet {
             return Some(Row::RunEnded {
                 seq,
                 session: tombstone.session,
-                closing: tombstone.closing,
+                closing: Some(tombstone.closing),
                 key,
                 late: late.map(|(seq, _)| seq),
                 run,
@@ -304,12 +357,35 @@ impl LiveSet {
         late.map(|(late, kept)| Row::RunEnded {
             seq,
             session: kept.session,
-            closing: Seq(0),
+            closing: None,
             key,
             late: Some(late),
             run: None,
             saved: None,
         })
+    }
+
+    fn finish_late_of_live(
+        &mut self,
+        slot: usize,
+        key: RunKey,
+        (late, kept): (Seq, Late),
+        run: Option<MethodRun>,
+        saved: Option<Json>,
+    ) -> Row {
+        let (seq, session) = self.changing(slot);
+        let entry = &mut self.entries[slot];
+        let saved = saved.filter(|_| entry.may_have_of(kept.user()));
+        entry.saved |= saved.is_some();
+        Row::RunEnded {
+            seq,
+            session,
+            closing: None,
+            key,
+            late: Some(late),
+            run,
+            saved,
+        }
     }
 
     /// Ends a closing with whatever the session still has.
@@ -366,20 +442,21 @@ impl LiveSet {
     }
 
     /// The documents of all processes that are left, for a method that sees a copy (C09).
-    fn keep_documents(&mut self, slot: usize) -> Vec<(Seq, Box<crate::on_close::Invocation>)> {
-        let mut kept = Vec::new();
-        for at in 0..self.entries[slot].processes.len() {
-            let seq = self.next_seq();
-            let entry = &self.entries[slot];
-            let document = Box::new(entry.invocation(at, true));
-            let closing = entry.processes[at].closing.as_ref();
-            let claimed_until = closing.and_then(|closing| closing.claimed_until);
-            let session = entry.record.seq;
-            self.queue
-                .add_late(seq, session, document.clone(), claimed_until);
-            kept.push((seq, document));
-        }
-        kept
+    fn keep_documents(&mut self, slot: usize) -> Vec<(Seq, Box<Invocation>)> {
+        let count = self.entries[slot].processes.len();
+        (0..count).map(|at| self.keep_document(slot, at)).collect()
+    }
+
+    fn keep_document(&mut self, slot: usize, at: usize) -> (Seq, Box<Invocation>) {
+        let seq = self.next_seq();
+        let entry = &self.entries[slot];
+        let document = Box::new(entry.invocation(at, true));
+        let closing = entry.processes[at].closing.as_ref();
+        let claimed_until = closing.and_then(|closing| closing.claimed_until);
+        let session = entry.record.seq;
+        self.queue
+            .add_late(seq, session, document.clone(), claimed_until);
+        (seq, document)
     }
 
     fn take_processes(&mut self, slot: usize) -> (Freed, Vec<Process>) {

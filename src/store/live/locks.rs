@@ -131,7 +131,9 @@ impl LiveSet {
         if let Err(unfit) = self.check_lock(slot, at.process, &record) {
             return unfit;
         }
-        let (lock, row) = self.grant(slot, at.process, record, Vec::new(), now);
+        // Whoever goes away before it is told passes the lock on.
+        let tickets = ticket.into_iter().filter(|ticket| ticket.reserve());
+        let (lock, row) = self.grant(slot, at.process, record, tickets.collect(), now);
         Prepared::done(vec![row], Applied::Locked(lock))
     }
 
@@ -243,6 +245,13 @@ impl LiveSet {
     ) -> Prepared {
         let slot = match self.told_entry(at.id) {
             Ok(slot) => slot,
+            // With its session everything is unlocked.
+            Err(unfit) if unfit.is_closed() => {
+                return Prepared {
+                    durable: unfit.durable,
+                    ..Prepared::done(Vec::new(), Applied::Done)
+                };
+            }
             Err(unfit) => return unfit,
         };
         let entry = &mut self.entries[slot];

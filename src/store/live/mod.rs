@@ -15,10 +15,9 @@ mod views;
 mod work;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use slab::Slab;
 
@@ -29,16 +28,13 @@ use self::room::Rank;
 pub(super) use self::saved::named;
 use self::timers::Timers;
 use self::work::Queue;
-use super::record::{Begin, Record, Row, Tombstone};
+use super::record::{Begin, ROTATED_FOR, Record, Row, Tombstone};
 use super::wait::{Bells, Handover};
 use super::{Applied, Change, Impact, MadeRoom, Part, Unfit};
 use crate::clock::Timestamp;
 use crate::options::{OptionError, Options, Settings};
 use crate::session::{Mode, ProcessNumber, Seq, SessionId};
 use crate::token::TokenHash;
-
-/// How long a token that a login has replaced is known for what it was (the table of states).
-const ROTATED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct LiveSet {
     /// In force.
@@ -53,8 +49,7 @@ pub(super) struct LiveSet {
     by_id: HashMap<SessionId, usize>,
     by_token: HashMap<TokenHash, usize>,
     by_seq: BTreeMap<Seq, usize>,
-    /// Tokens that a login has replaced: until when that is remembered, and what must be on disk before it is told.
-    rotated: HashMap<TokenHash, (Timestamp, Seq)>,
+    rotated: Rotated,
     /// Lower bounds of the deadlines; an entry that was touched since is put back when it comes up.
     deadlines: BinaryHeap<Reverse<(Timestamp, Seq)>>,
     /// Who may make room, in lower bounds of their rank and last request.
@@ -75,6 +70,32 @@ pub(super) struct LiveSet {
     bells: Arc<Bells>,
     /// Sessions whose last request is not on disk yet, each once. Locked after the set itself, and only for a push.
     touched: Mutex<Vec<Seq>>,
+}
+
+/// Tokens that a login has replaced.
+#[derive(Default)]
+struct Rotated {
+    /// Until when that is remembered, and what must be on disk before it is told.
+    tokens: HashMap<TokenHash, (Timestamp, Seq)>,
+    /// In the order in which they are forgotten.
+    order: VecDeque<(Timestamp, TokenHash)>,
+}
+
+impl Rotated {
+    fn insert(&mut self, token: TokenHash, at: Timestamp, durable: Seq) {
+        let until = at.plus(ROTATED_FOR);
+        self.tokens.insert(token, (until, durable));
+        self.order.push_back((until, token));
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((until, token)) = self.order.front()
+            && *until <= now
+        {
+            self.tokens.remove(token);
+            self.order.pop_front();
+        }
+    }
 }
 
 struct Entry {
@@ -154,7 +175,7 @@ pub(super) enum Answer {
     NoSessions,
     Ignored(SessionId),
     Expired {
-        closed: usize,
+        closed: Vec<SessionId>,
         suspended: usize,
         is_all: bool,
     },
@@ -218,7 +239,7 @@ impl LiveSet {
             visible: 0,
             live: 0,
             suspended: 0,
-            rotated: HashMap::new(),
+            rotated: Rotated::default(),
             closings: BTreeMap::new(),
             queue: Queue::default(),
             timers: Timers::default(),
@@ -517,6 +538,14 @@ impl Prepared {
             durable,
             ..Self::answered(Answer::Ready(Box::new(Applied::Unfit(unfit))))
         }
+    }
+
+    /// Whether nothing was changed because the session is closed.
+    fn is_closed(&self) -> bool {
+        let Answer::Ready(applied) = &self.answer else {
+            return false;
+        };
+        matches!(**applied, Applied::Unfit(Unfit::Closed(_)))
     }
 
     /// Why nothing was changed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, LiveSet, Phase, Prepared, ROTATED_FOR, last_row};
+use super::{Answer, LiveSet, Phase, Prepared, last_row};
 use crate::clock::Timestamp;
 use crate::session::{Kind, Mode, ProcessNumber, Seq, SessionId};
 use crate::store::record::{Record, Row};
@@ -80,15 +80,16 @@ impl LiveSet {
                 answer: Answer::Ready(Box::new(Applied::Unfit(Unfit::Closing))),
             };
         }
+        rows.extend(self.dismiss_saved(slot, &user));
         let seq = self.next_seq();
-        self.rotated.retain(|_, (until, _)| *until > now);
+        self.rotated.forget(now);
         let entry = &mut self.entries[slot];
         let old = std::mem::replace(&mut entry.record.token_hash, token_hash);
         entry.record.user = Some(Arc::clone(&user));
         entry.record.login_at = Some(now);
         entry.changed = seq;
         self.by_token.remove(&old);
-        self.rotated.insert(old, (now.plus(ROTATED_FOR), seq));
+        self.rotated.insert(old, now, seq);
         self.touch(&self.entries[slot], now);
         rows.push(Row::LoggedIn {
             seq,
@@ -103,6 +104,23 @@ impl LiveSet {
             durable: seq,
             answer: Answer::LoggedIn(id, made),
         }
+    }
+
+    /// What was left of another user's processes is not for whoever signs in now (C05).
+    fn dismiss_saved(&mut self, slot: usize, user: &str) -> Option<Row> {
+        let entry = &self.entries[slot];
+        let before = entry.record.user.as_deref();
+        if !entry.saved || before.is_none_or(|before| before == user) {
+            return None;
+        }
+        let (seq, session) = self.changing(slot);
+        self.entries[slot].saved = false;
+        Some(Row::SavedTaken {
+            seq,
+            sessions: vec![session],
+            closing: None,
+            into: Arc::default(),
+        })
     }
 
     /// A suspended session gets a place again, for a request with its cookie.

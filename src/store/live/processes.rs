@@ -1,5 +1,6 @@
 //! Processes and what they have: started, written to, ended (the table of states; C08, C18).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::timers::Timer;
@@ -9,8 +10,8 @@ use crate::clock::Timestamp;
 use crate::context::{Context, ContextError, Json, Name, Selection};
 use crate::on_close::Freed;
 use crate::session::{Kind, Mode, ProcessNumber, ProcessState, Seq, SessionId};
-use crate::store::record::{KeptProcess, Row};
-use crate::store::{Applied, Unfit};
+use crate::store::record::{KeptClosing, KeptProcess, Row};
+use crate::store::{Applied, MadeRoom, Unfit};
 
 /// A process that has not ended.
 pub(super) struct Process {
@@ -36,6 +37,8 @@ pub(super) struct ClosingProcess {
     pub(super) since: Timestamp,
     /// Whether its session lives on.
     pub(super) alone: bool,
+    /// Who was signed in: whoever signs in later has nothing to do with it.
+    pub(super) user: Option<Arc<str>>,
     /// Until when somebody works on it.
     pub(super) claimed_until: Option<Timestamp>,
 }
@@ -66,12 +69,14 @@ impl Process {
         Freed::of(self.context().unwrap_or(&nothing))
     }
 
-    pub(super) fn close(&mut self, seq: Seq, since: Timestamp, alone: bool) {
+    pub(super) fn close(&mut self, seq: Seq, closing: KeptClosing) {
+        let KeptClosing { since, alone, user } = closing;
         self.state = ProcessState::Closing;
         self.closing = Some(Box::new(ClosingProcess {
             seq,
             since,
             alone,
+            user,
             claimed_until: None,
         }));
     }
@@ -158,7 +163,7 @@ impl LiveSet {
         let number = match (revived, entry.running()) {
             (Some(number), _) => number,
             (None, Some(number)) if entry.record.kind == Kind::Web => {
-                return Prepared::unfit(entry.told_at(), Unfit::HasProcess(number));
+                return self.lease_running(slot, number, lease, now);
             }
             (None, _) => {
                 let number = self.add_process(slot, now, lease);
@@ -170,6 +175,37 @@ impl LiveSet {
             durable: last_row(&rows),
             rows,
             answer: Answer::Started(id, number, made),
+        }
+    }
+
+    /// A web session has its process from the start: that gets the lease, if it has none yet.
+    fn lease_running(
+        &mut self,
+        slot: usize,
+        number: ProcessNumber,
+        lease: Option<Duration>,
+        now: Timestamp,
+    ) -> Prepared {
+        let entry = &mut self.entries[slot];
+        let (id, session, told_at) = (entry.record.id, entry.record.seq, entry.told_at());
+        let unleased = entry
+            .process_mut(number)
+            .filter(|process| process.lease.is_none());
+        let (Some(process), Some(duration)) = (unleased, lease) else {
+            return Prepared::unfit(told_at, Unfit::HasProcess(number));
+        };
+        let until = now.plus(duration);
+        process.lease = Some(Box::new(Lease {
+            duration,
+            until: Some(until),
+        }));
+        let started_at = process.started_at;
+        self.timers.push(until, Timer::Lease(session, number));
+        let row = self.started(slot, number, started_at, lease);
+        Prepared {
+            durable: row.seq(),
+            rows: vec![row],
+            answer: Answer::Started(id, number, MadeRoom::default()),
         }
     }
 
@@ -229,15 +265,17 @@ impl LiveSet {
             self.timers
                 .push(Timestamp::EPOCH, Timer::Lease(session, number));
         }
-        if let Some((since, alone)) = closing {
-            process.close(Seq(0), since, alone);
+        if let Some(closing) = closing {
+            if closing.alone {
+                let at = closing.since.plus(self.options().closing_time_limit);
+                self.timers.push(at, Timer::Alone(session, number));
+            }
+            process.close(Seq(0), closing);
         }
         let entry = &mut self.entries[slot];
         entry.last_process = entry.last_process.max(number);
+        // They come in the order of their numbers.
         entry.processes.push(process);
-        entry
-            .processes
-            .sort_unstable_by_key(|process| process.number);
         self.enqueue(slot);
     }
 
@@ -287,6 +325,7 @@ impl LiveSet {
             freed: process.freed(),
             run: None,
             saved: None,
+            late: None,
         }];
         rows.extend(self.free(session, &process, now));
         rows
@@ -301,12 +340,21 @@ impl LiveSet {
         alone: bool,
     ) -> Row {
         let (seq, session) = self.changing(slot);
+        let limit = now.plus(self.options().closing_time_limit);
         let entry = &mut self.entries[slot];
-        let id = entry.record.id;
+        let (id, user) = (entry.record.id, entry.record.user.clone());
         let mut started_at = now;
         if let Some(process) = entry.process_mut(number) {
-            process.close(seq, now, alone);
+            let closing = KeptClosing {
+                since: now,
+                alone,
+                user: user.clone(),
+            };
+            process.close(seq, closing);
             started_at = process.started_at;
+        }
+        if alone {
+            self.timers.push(limit, Timer::Alone(session, number));
         }
         self.locks.refuse(session, Some(number));
         self.enqueue(slot);
@@ -318,6 +366,7 @@ impl LiveSet {
             started_at,
             at: now,
             alone,
+            user,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Puts back what a store had kept, as it was when the last server stopped or died (C17).
 
 use super::processes::Process;
-use super::{LiveSet, Phase, ROTATED_FOR};
+use super::{LiveSet, Phase};
 use crate::clock::Timestamp;
 use crate::context::{Context, Lock};
 use crate::session::{Kind, ProcessNumber, Seq, SessionId};
@@ -61,7 +61,7 @@ impl LiveSet {
 
     /// Puts back that a login had replaced a token.
     pub(in crate::store) fn restore_rotated(&mut self, token: TokenHash, at: Timestamp) {
-        self.rotated.insert(token, (at.plus(ROTATED_FOR), Seq(0)));
+        self.rotated.insert(token, at, Seq(0));
     }
 
     /// Puts back what a process had.

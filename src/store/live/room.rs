@@ -128,7 +128,7 @@ impl LiveSet {
                         self.begin_close(End::by_itself(id, Cause::Inactive, actor), now)
                             .rows,
                     );
-                    made.due += 1;
+                    made.due.push(id);
                 }
                 Some(Due::Process(slot)) => rows.extend(self.suspend(slot, now)),
                 None => break,
@@ -259,7 +259,7 @@ impl LiveSet {
     pub(super) fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
         let mut rows = self.ring(limit, now);
         let is_rung_out = rows.len() < limit;
-        let (mut closed, mut suspended) = (0, 0);
+        let (mut closed, mut suspended) = (Vec::new(), 0);
         let mut looks = limit.saturating_mul(LOOKS_PER_ENDING);
         while rows.len() < limit
             && let Some(due) = self.pop_due(now, &mut looks)
@@ -268,7 +268,7 @@ impl LiveSet {
                 Due::Session(id) => {
                     let end = End::by_itself(id, Cause::Inactive, actor);
                     rows.extend(self.begin_close(end, now).rows);
-                    closed += 1;
+                    closed.push(id);
                 }
                 Due::Process(slot) => {
                     rows.extend(self.suspend(slot, now));

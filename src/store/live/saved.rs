@@ -51,11 +51,13 @@ impl LiveSet {
         let id = entry.record.previous?;
         let tombstone = self.closed.get(id)?;
         let ended_by_itself = matches!(tombstone.cause, Cause::Inactive | Cause::Evicted);
-        let user = entry.record.user.as_deref();
-        let is_same_user = user.is_some() && user == tombstone.user.as_deref();
+        let (user, before) = (entry.record.user.as_deref(), tombstone.user.as_deref());
+        let is_same_user = user.is_some() && user == before;
+        let is_another = user.is_some() && before.is_some() && !is_same_user;
         // What a method has still to leave is waited for: it is handed out only once.
         let is_whole = !tombstone.inherited && !self.queue.has_late(id);
-        ((ended_by_itself || is_same_user) && is_whole).then_some((id, tombstone))
+        let may_inherit = (ended_by_itself && !is_another) || is_same_user;
+        (may_inherit && is_whole).then_some((id, tombstone))
     }
 
     /// Hands out what was left for a session, once.
@@ -95,6 +97,13 @@ impl LiveSet {
             durable: seq,
             answer,
         }
+    }
+}
+
+impl Entry {
+    /// Whether the session may have what was left of a process with this user: nobody's, or the same user's.
+    pub(super) fn may_have_of(&self, user: Option<&str>) -> bool {
+        user.is_none() || user == self.record.user.as_deref()
     }
 }
 

@@ -13,6 +13,8 @@ use crate::store::record::Row;
 pub(super) enum Timer {
     /// A process's, by its session's row.
     Lease(Seq, ProcessNumber),
+    /// The time that a process may take which closes while its session lives on, by its session's row.
+    Alone(Seq, ProcessNumber),
     /// The time that the processes of a closing have to finish by themselves, by its begin.
     Grace(Seq),
     /// The time that a closing may take, by its begin.
@@ -46,6 +48,7 @@ impl LiveSet {
         {
             rows.extend(match timer {
                 Timer::Lease(session, process) => self.end_lease(session, process, now),
+                Timer::Alone(session, process) => self.end_in_time(session, process, now),
                 Timer::Grace(begin) | Timer::Limit(begin) => self.hurry(begin, now),
             });
         }

@@ -46,7 +46,7 @@ impl LiveSet {
 
     /// What a token is that is no session's any more: replaced by a login a moment ago, or nobody's.
     fn rotated_away(&self, token: &TokenHash, now: Timestamp) -> Told<Seen> {
-        match self.rotated.get(token) {
+        match self.rotated.tokens.get(token) {
             Some((until, durable)) if now < *until => Told {
                 what: Seen::Rotated,
                 durable: *durable,
@@ -92,7 +92,7 @@ impl LiveSet {
                 suspended,
                 is_all,
             } => Applied::Expired {
-                closed: *closed,
+                closed: closed.clone(),
                 suspended: *suspended,
                 is_all: *is_all,
             },
@@ -223,21 +223,35 @@ impl LiveSet {
         }
     }
 
-    /// One process with its context, for whoever works with it; that renews its lease.
+    /// How a process stands, for whoever works with it; that renews its lease.
     pub(in crate::store) fn process(
         &mut self,
         at: At,
         now: Timestamp,
-    ) -> Told<Result<(ProcessStatus, Context), Unfit>> {
-        let slot = self.by_id.get(&at.id).copied();
-        let process = slot.and_then(|slot| self.entries[slot].process_mut(at.process));
-        let mut context = Context::default();
-        if let Some(process) = process {
-            process.renew(now);
-            context = process.context().cloned().unwrap_or_default();
-        }
+    ) -> Told<Result<ProcessStatus, Unfit>> {
+        self.renew(at, now);
         self.status(at, now)
-            .map(|status| status.map(|status| (status, context)))
+    }
+
+    /// What a process has, for whoever works with it; that renews its lease.
+    pub(in crate::store) fn context(
+        &mut self,
+        at: At,
+        now: Timestamp,
+    ) -> Told<Result<Context, Unfit>> {
+        self.renew(at, now);
+        let slot = self.by_id.get(&at.id).copied();
+        let process = slot.and_then(|slot| self.entries[slot].process(at.process));
+        let context = process.and_then(processes::Process::context);
+        self.status(at, now)
+            .map(|status| status.map(|_| context.cloned().unwrap_or_default()))
+    }
+
+    fn renew(&mut self, at: At, now: Timestamp) {
+        let slot = self.by_id.get(&at.id).copied();
+        if let Some(process) = slot.and_then(|slot| self.entries[slot].process_mut(at.process)) {
+            process.renew(now);
+        }
     }
 
     fn status(&self, at: At, now: Timestamp) -> Told<Result<ProcessStatus, Unfit>> {

@@ -24,7 +24,9 @@ pub(super) struct Queue {
     /// Documents whose closing has ended before their method was done (C09).
     late: BTreeMap<Seq, Late>,
     late_of: HashMap<RunKey, Seq>,
-    late_waiting: VecDeque<Seq>,
+    /// The same by sessions, which take turns with them too.
+    late_sessions: HashMap<SessionId, LateSession>,
+    late_turns: VecDeque<SessionId>,
     /// Whether the next run is a late one, if there is one: they take turns with the others.
     is_lates_turn: bool,
     /// When work may be taken again that somebody has.
@@ -45,6 +47,21 @@ pub(super) struct Late {
     claimed_until: Option<Timestamp>,
 }
 
+/// The late documents of a session.
+#[derive(Default)]
+struct LateSession {
+    count: usize,
+    /// Those that nobody has.
+    waiting: VecDeque<Seq>,
+}
+
+impl Late {
+    /// Who was signed in when the process closed.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.invocation.session.user.as_deref()
+    }
+}
+
 impl Queue {
     pub(super) fn add_ready(&mut self, session: Seq) {
         self.ready.push_back(session);
@@ -58,10 +75,12 @@ impl Queue {
         invocation: Box<Invocation>,
         claimed_until: Option<Timestamp>,
     ) {
-        self.late_of.insert(invocation.run_key(), seq);
+        let key = invocation.run_key();
+        self.late_of.insert(key, seq);
+        self.late_sessions.entry(key.session).or_default().count += 1;
         match claimed_until {
             Some(until) => self.claims.push(Reverse((until, Claimed::Late(seq)))),
-            None => self.late_waiting.push_back(seq),
+            None => self.let_wait(key.session, seq),
         }
         let late = Late {
             session,
@@ -71,16 +90,41 @@ impl Queue {
         self.late.insert(seq, late);
     }
 
+    fn let_wait(&mut self, id: SessionId, seq: Seq) {
+        if let Some(session) = self.late_sessions.get_mut(&id) {
+            if session.waiting.is_empty() {
+                self.late_turns.push_back(id);
+            }
+            session.waiting.push_back(seq);
+        }
+    }
+
+    /// The next document, of the session that has its turn; it waits no longer.
+    fn next_late(&mut self) -> Option<Seq> {
+        let id = self.late_turns.pop_front()?;
+        let session = self.late_sessions.get_mut(&id)?;
+        let seq = session.waiting.pop_front();
+        if !session.waiting.is_empty() {
+            self.late_turns.push_back(id);
+        }
+        seq
+    }
+
     /// The late run of this key is done.
     pub(super) fn take_late(&mut self, key: RunKey) -> Option<(Seq, Late)> {
         let seq = self.late_of.remove(&key)?;
+        if let Some(session) = self.late_sessions.get_mut(&key.session) {
+            session.count -= 1;
+            if session.count == 0 {
+                self.late_sessions.remove(&key.session);
+            }
+        }
         self.late.remove(&seq).map(|late| (seq, late))
     }
 
     /// Whether a method of a closed session is still to run.
     pub(super) fn has_late(&self, id: SessionId) -> bool {
-        // Few are late at once.
-        self.late_of.keys().any(|key| key.session == id)
+        self.late_sessions.contains_key(&id)
     }
 }
 
@@ -139,9 +183,11 @@ impl LiveSet {
             match claimed {
                 Claimed::Of(session) => self.take_back(session, now),
                 Claimed::Late(seq) => {
-                    let late = self.queue.late.get_mut(&seq);
-                    if late.is_some_and(|late| late.claimed_until.take().is_some()) {
-                        self.queue.late_waiting.push_back(seq);
+                    if let Some(late) = self.queue.late.get_mut(&seq)
+                        && late.claimed_until.take().is_some()
+                    {
+                        let id = late.invocation.session.id;
+                        self.queue.let_wait(id, seq);
                     }
                 }
             }
@@ -196,14 +242,16 @@ impl LiveSet {
 
     /// The next document that is late, if it is meant.
     fn claim_late(&mut self, claim: &Claim) -> Option<Work> {
-        for _ in 0..self.queue.late_waiting.len() {
-            let seq = self.queue.late_waiting.pop_front()?;
+        for _ in 0..self.queue.late_turns.len() {
+            let Some(seq) = self.queue.next_late() else {
+                continue;
+            };
             let Some(late) = self.queue.late.get_mut(&seq) else {
                 continue;
             };
             let key = late.invocation.run_key();
             if seq > self.durable || !claim.is_for(key.session) {
-                self.queue.late_waiting.push_back(seq);
+                self.queue.let_wait(key.session, seq);
                 continue;
             }
             late.claimed_until = Some(claim.until);
@@ -290,10 +338,14 @@ impl Entry {
     /// What the method is told of one of its processes.
     pub(super) fn invocation(&self, at: usize, late: bool) -> Invocation {
         let (record, process) = (&self.record, &self.processes[at]);
+        let user = match process.closing.as_deref() {
+            Some(closing) => closing.user.as_deref(),
+            None => record.user.as_deref(),
+        };
         let session = InvokedSession {
             id: record.id,
             kind: record.kind,
-            user: record.user.as_deref().map(str::to_owned),
+            user: user.map(str::to_owned),
             ip: record.ip,
             user_agent: record.user_agent.as_deref().map(str::to_owned),
             created_at: record.created_at,

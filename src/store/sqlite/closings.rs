@@ -3,12 +3,11 @@
 use rusqlite::{Connection, Row as SqlRow, Transaction, named_params, params};
 use uuid::Uuid;
 
-use super::columns::{
-    Result, as_json, execute, freed, number, request_id, seq, session_id, time, word,
-};
+use super::columns::{Result, execute, freed, number, request_id, seq, session_id, time, word};
 use super::processes;
+use super::runs;
 use crate::clock::Timestamp;
-use crate::on_close::{Freed, Invocation};
+use crate::on_close::Freed;
 use crate::session::{Cause, Seq, SessionId};
 use crate::store::End;
 use crate::store::record::{Begin, Record, Row, Tombstone};
@@ -35,7 +34,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
         } => {
             finish(transaction, *begin, tombstone)?;
             processes::remove_all(transaction, *session)?;
-            keep_late(transaction, *session, late)
+            runs::keep_late(transaction, *session, late)
         }
         Row::Dropped {
             begin,
@@ -175,21 +174,6 @@ fn cut_short(transaction: &Transaction<'_>, begin: Seq, end: &End) -> Result<()>
         "UPDATE closings SET drop_reason = ?2, drop_actor = ?3, drop_request_id = ?4 WHERE seq = ?1",
         params![number(begin), end.reason, end.actor, request_id],
     )
-}
-
-/// Keeps the documents of processes whose method is still to run (C09).
-fn keep_late(
-    transaction: &Transaction<'_>,
-    session: Seq,
-    late: &[(Seq, Box<Invocation>)],
-) -> Result<()> {
-    late.iter().try_for_each(|(seq, document)| {
-        execute(
-            transaction,
-            "INSERT INTO late_runs (seq, session_seq, document) VALUES (?1, ?2, ?3)",
-            params![number(*seq), number(session), as_json(document)?],
-        )
-    })
 }
 
 fn forget(transaction: &Transaction<'_>, closing: Seq, session: Seq) -> Result<()> {

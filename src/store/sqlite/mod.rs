@@ -281,13 +281,15 @@ impl Store for SqliteStore {
         self.shared.when_durable(told).await
     }
 
-    async fn process(
-        &self,
-        at: At,
-        now: Timestamp,
-    ) -> Result<Result<(ProcessStatus, Context), Unfit>, Error> {
+    async fn process(&self, at: At, now: Timestamp) -> Result<Result<ProcessStatus, Unfit>, Error> {
         self.shared.check()?;
         let told = self.shared.live.write()?.process(at, now);
+        self.shared.when_durable(told).await
+    }
+
+    async fn context(&self, at: At, now: Timestamp) -> Result<Result<Context, Unfit>, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.write()?.context(at, now);
         self.shared.when_durable(told).await
     }
 

@@ -1,6 +1,7 @@
 //! The rows of processes, and of what they have: variables, selections, record locks.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Row as SqlRow, Transaction, params};
 
@@ -11,7 +12,7 @@ use super::columns::{
 use super::runs;
 use crate::context::{Json, Lock, Name, Selection};
 use crate::session::{ProcessNumber, Seq};
-use crate::store::record::{KeptProcess, Row};
+use crate::store::record::{KeptClosing, KeptProcess, Row};
 
 /// The tables of what goes with a process, and of the processes themselves.
 const DELETE_PROCESS: [&str; 4] = [
@@ -53,17 +54,20 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
             started_at,
             at,
             alone,
+            user,
             ..
         } => execute(
             transaction,
-            "INSERT INTO processes (session_seq, number, started_at, closing_at, alone) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (session_seq, number) DO UPDATE SET closing_at = excluded.closing_at, alone = excluded.alone",
+            "INSERT INTO processes (session_seq, number, started_at, closing_at, alone, user) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (session_seq, number) DO UPDATE
+                SET closing_at = excluded.closing_at, alone = excluded.alone, user = excluded.user",
             params![
                 number(*session),
                 process.0,
                 started_at.as_millis(),
                 at.as_millis(),
                 alone,
+                user.as_deref(),
             ],
         ),
         Row::ProcessEnded { .. } => end(transaction, row),
@@ -80,11 +84,13 @@ fn end(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
         freed,
         run,
         saved,
+        late,
         ..
     } = row
     else {
         return Ok(());
     };
+    runs::keep_late(transaction, *session, late.as_slice())?;
     for sql in DELETE_PROCESS {
         execute(transaction, sql, params![number(*session), process.0])?;
     }
@@ -219,7 +225,7 @@ fn set_selection(
 /// The processes that have rows, by the rows of their sessions, in the order of their numbers.
 pub(super) fn read(connection: &Connection) -> Result<HashMap<Seq, Vec<KeptProcess>>> {
     let mut select = connection.prepare(
-        "SELECT session_seq, number, started_at, lease_ms, closing_at, alone FROM processes ORDER BY session_seq, number",
+        "SELECT session_seq, number, started_at, lease_ms, closing_at, alone, user FROM processes ORDER BY session_seq, number",
     )?;
     let mut rows = select.query([])?;
     let mut kept: HashMap<Seq, Vec<KeptProcess>> = HashMap::new();
@@ -231,13 +237,18 @@ pub(super) fn read(connection: &Connection) -> Result<HashMap<Seq, Vec<KeptProce
 }
 
 fn kept_process(row: &SqlRow<'_>) -> Result<KeptProcess> {
-    let alone: bool = row.get(5)?;
+    let (alone, user): (bool, Option<Box<str>>) = (row.get(5)?, row.get(6)?);
+    let closing = |since| KeptClosing {
+        since,
+        alone,
+        user: user.map(Arc::from),
+    };
     Ok(KeptProcess {
         session: seq(row, 0)?,
         number: process(row, 1)?,
         started_at: time(row, 2)?,
         lease: optional_duration(row, 3)?,
-        closing: optional_time(row, 4)?.map(|since| (since, alone)),
+        closing: optional_time(row, 4)?.map(closing),
     })
 }
 

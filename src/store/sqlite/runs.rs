@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::columns::{RUN, Result, execute, from_json, json, number, process, run, seq};
+use super::columns::{RUN, Result, as_json, execute, from_json, json, number, process, run, seq};
 use crate::context::Json;
 use crate::on_close::{Invocation, MethodRun};
 use crate::session::{ProcessNumber, Seq};
@@ -23,7 +23,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
             saved,
         } => {
             if let Some(run) = run {
-                keep(transaction, *session, *seq, Some(*closing), run)?;
+                keep(transaction, *session, *seq, *closing, run)?;
             }
             if let Some(saved) = saved {
                 keep_saved(transaction, *session, key.process, *seq, saved)?;
@@ -69,6 +69,21 @@ pub(super) fn keep(
             run.detail,
         ],
     )
+}
+
+/// Keeps the documents of processes whose method is still to run (C09).
+pub(super) fn keep_late(
+    transaction: &Transaction<'_>,
+    session: Seq,
+    late: &[(Seq, Box<Invocation>)],
+) -> Result<()> {
+    late.iter().try_for_each(|(seq, document)| {
+        execute(
+            transaction,
+            "INSERT INTO late_runs (seq, session_seq, document) VALUES (?1, ?2, ?3)",
+            params![number(*seq), number(session), as_json(document)?],
+        )
+    })
 }
 
 /// Keeps what the method left of a process.

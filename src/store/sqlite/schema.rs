@@ -104,6 +104,7 @@ const MIGRATIONS: [&str; 4] = [
         lease_ms INTEGER,
         closing_at INTEGER,
         alone INTEGER NOT NULL DEFAULT 0,
+        user TEXT,
         PRIMARY KEY (session_seq, number)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE variables (

@@ -10,11 +10,8 @@ use super::columns::{
 };
 use crate::clock::Timestamp;
 use crate::session::{Cause, Kind, Mode, ProcessNumber, Seq};
-use crate::store::record::{Begin, Record, Row, Standing};
+use crate::store::record::{Begin, ROTATED_FOR, Record, Row, Standing};
 use crate::token::TokenHash;
-
-/// How long a token is kept that a login has replaced.
-const ROTATED_FOR: Duration = Duration::from_secs(60);
 
 /// The time limits of closings that began before there was a column for them.
 const OLD_GRACE_PERIOD: Duration = Duration::from_secs(30);
