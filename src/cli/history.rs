@@ -196,7 +196,7 @@ fn conclude(output: &mut Output, written: usize, is_cut: bool, broken: Option<Er
     }
     if is_cut && !output.quiet {
         output.tell(&format!(
-            "note: these are the last {written}; --limit N lists more"
+            "note: there are more than the last {written}; --limit N lists them"
         ));
     } else if written == 0 && output.terminal_width.is_some() && !output.quiet {
         output.tell("note: no such session is remembered");
@@ -211,9 +211,9 @@ impl Row for HistoryEntry {
             "UUID",
             "USER",
             "CAUSE",
+            "ON-CLOSE",
             "BY",
             "PROCESSES",
-            "ON-CLOSE",
             "REASON",
         ],
         give_way: &[("REASON", 24), ("USER", 16), ("REASON", 8), ("USER", 8)],
@@ -229,9 +229,9 @@ impl Row for HistoryEntry {
             self.id.to_string(),
             or_dash(self.user.as_deref()),
             self.cause.to_string(),
+            or_dash(runs::summary(&self.on_close).as_deref()),
             or_dash(Some(&self.actor)),
             self.freed.processes.to_string(),
-            or_dash(runs::summary(&self.on_close).as_deref()),
             or_dash(self.reason.as_deref()),
         ]
     }

@@ -148,9 +148,15 @@ fn nothing(query: &LockQuery) -> String {
 impl Row for HeldLock {
     const LAYOUT: &'static Layout = &Layout {
         names: &[
-            "RECORD", "UUID", "USER", "PROCESS", "SINCE", "FENCE", "WAITING",
+            "RECORD", "UUID", "USER", "SINCE", "WAITING", "PROCESS", "FENCE",
         ],
-        give_way: &[("RECORD", 24), ("USER", 12), ("RECORD", 13), ("USER", 8)],
+        give_way: &[
+            ("RECORD", 24),
+            ("USER", 12),
+            ("RECORD", 16),
+            ("USER", 5),
+            ("RECORD", 12),
+        ],
     };
 
     const CSV_HEADER: &'static str = "table,record,session,process,user,since,fence,waiting";
@@ -166,10 +172,10 @@ impl Row for HeldLock {
             ),
             self.session.to_string(),
             or_dash(self.user.as_deref()),
-            self.process.to_string(),
             times.short(self.since, now),
-            self.fence.to_string(),
             self.waiting.to_string(),
+            self.process.to_string(),
+            self.fence.to_string(),
         ]
     }
 

@@ -46,43 +46,54 @@ pub(super) fn summary(runs: &[MethodRun]) -> Option<String> {
 /// A run in one line.
 pub(super) fn line(run: &MethodRun) -> String {
     let late = if run.late { ", late" } else { "" };
+    let result = run.result.to_string().replace('_', " ");
+    let detail = detail(run)
+        .map(|detail| format!(": {detail}"))
+        .unwrap_or_default();
     format!(
-        "process {}: {}, took {}{late}{}",
+        "process {}: {result}, took {}{late}{detail}",
         run.process,
-        run.result,
-        took(run),
-        detail(run)
+        took(run)
     )
 }
 
 /// What an operator is to be warned of; `None` for a run that ended well, or that the operator cancelled.
 pub(super) fn complaint(run: &MethodRun) -> Option<String> {
-    let what = match run.result {
-        MethodResult::Succeeded | MethodResult::Cancelled => return None,
-        MethodResult::Failed => "failed",
-        MethodResult::TimedOut => "did not end in time",
-        MethodResult::NotStarted => "could not be started",
-        MethodResult::BadAnswer => "answered what cannot be kept",
+    let detail = detail(run);
+    let what = match (run.result, detail) {
+        (MethodResult::Succeeded | MethodResult::Cancelled, _) => return None,
+        (MethodResult::Failed, Some(detail)) => format!("failed: {detail}"),
+        (MethodResult::Failed, None) => "failed".into(),
+        (MethodResult::TimedOut, None) => "did not end in time".into(),
+        (MethodResult::NotStarted, None) => "cannot be started".into(),
+        (MethodResult::TimedOut | MethodResult::NotStarted, Some(detail)) => detail,
+        (MethodResult::BadAnswer, Some(detail)) => {
+            format!("ran, but its answer is not kept: {detail}")
+        }
+        (MethodResult::BadAnswer, None) => "ran, but its answer is not kept".into(),
     };
     let late = if run.late { ", late" } else { "" };
     Some(format!(
-        "the on-close method {what} for process {}{} (took {}{late})",
+        "the on-close method for process {} {what} (took {}{late})",
         run.process,
-        detail(run),
         took(run)
     ))
+}
+
+/// Whether what the program wrote to stderr tells more.
+pub(super) fn may_have_said_why(run: &MethodRun) -> bool {
+    matches!(run.result, MethodResult::Failed | MethodResult::TimedOut)
 }
 
 fn took(run: &MethodRun) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_millis(run.took_ms))
 }
 
-/// Partly what the method itself wrote: untrusted text.
-fn detail(run: &MethodRun) -> String {
+/// What went wrong, made safe to look at.
+fn detail(run: &MethodRun) -> Option<String> {
     run.detail
         .as_deref()
-        .map(|detail| format!(": {}", visible(detail)))
-        .unwrap_or_default()
+        .map(|detail| visible(detail).into_owned())
 }
 
 #[cfg(test)]
@@ -105,12 +116,36 @@ mod tests {
         let failed = run(MethodResult::Failed, Some("exit code 3\u{1b}[2J"));
         assert_eq!(
             complaint(&failed).unwrap(),
-            r"the on-close method failed for process 1: exit code 3\u{1b}[2J (took 12ms)"
+            r"the on-close method for process 1 failed: exit code 3\u{1b}[2J (took 12ms)"
         );
         assert_eq!(
             line(&failed),
             r"process 1: failed, took 12ms: exit code 3\u{1b}[2J"
         );
+        for (result, detail, told) in [
+            (
+                MethodResult::TimedOut,
+                "did not end within 5s",
+                "did not end within 5s",
+            ),
+            (
+                MethodResult::NotStarted,
+                "cannot be started: Permission denied",
+                "cannot be started: Permission denied",
+            ),
+            (
+                MethodResult::BadAnswer,
+                "the answer is not UTF-8",
+                "ran, but its answer is not kept: the answer is not UTF-8",
+            ),
+        ] {
+            assert_eq!(
+                complaint(&run(result, Some(detail))).unwrap(),
+                format!("the on-close method for process 1 {told} (took 12ms)")
+            );
+        }
+        let unstarted = run(MethodResult::NotStarted, None);
+        assert_eq!(line(&unstarted), "process 1: not started, took 12ms");
         let well = run(MethodResult::Succeeded, None);
         assert_eq!(complaint(&well), None);
         let cancelled = run(MethodResult::Cancelled, None);

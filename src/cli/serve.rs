@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
+use tracing::Level;
 
 use super::config::{Flags, Plan};
 use super::exit::{Exit, Failure, exit_of};
@@ -61,7 +62,10 @@ pub(super) async fn run(
         describe(&plan, output)?;
         return Ok(Exit::Done);
     }
-    log_to_stderr(output);
+    log_to_stderr(match output.verbosity {
+        0 => Level::INFO,
+        _ => Level::DEBUG,
+    });
     let connections = raise_connection_limit();
     let mut signals = Signals::catch()?;
     let mut running = start(plan, clock).await.map_err(as_config)?;
@@ -292,13 +296,8 @@ fn raise_connection_limit() -> usize {
         .clamp(LEAST_WEB_CONNECTIONS, MOST_WEB_CONNECTIONS)
 }
 
-/// The log goes where everything but results goes. Only the first server of a process says how.
-fn log_to_stderr(output: &Output) {
-    let level = if output.verbosity > 0 {
-        tracing::Level::DEBUG
-    } else {
-        tracing::Level::INFO
-    };
+/// The log goes where everything but results goes. Only the first of a process says how.
+pub(super) fn log_to_stderr(level: Level) {
     let writer = || -> Stream { Box::new(io::stderr()) };
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
+/// Ends the header where columns are left out.
+const LEFT_OUT: &str = " …";
+
 /// How instants are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Times {
@@ -82,7 +85,8 @@ impl PagedTable {
     /// The next page as text; the first one has the header.
     pub(super) fn page(&mut self, cells: impl Iterator<Item = Vec<String>>) -> String {
         let mut rows: Vec<Vec<String>> = Vec::with_capacity(cells.size_hint().0 + 1);
-        if self.widths.is_none() {
+        let is_first = self.widths.is_none();
+        if is_first {
             rows.push(
                 self.layout
                     .names
@@ -100,19 +104,22 @@ impl PagedTable {
             let is_named = layout.give_way.iter().any(|(giving, _)| *giving == name);
             terminal_width.is_some() && is_named
         };
-        let text = aligned(rows.iter().map(|row| {
-            row.iter()
-                .zip(layout.names)
-                .zip(widths.iter())
-                .map(|((cell, name), width)| {
-                    if gives_way(name) {
-                        padded(&shorten(cell, *width), *width)
-                    } else {
-                        padded(cell, *width)
-                    }
-                })
-                .collect()
-        }));
+        for row in &mut rows {
+            row.truncate(widths.len());
+            for ((cell, name), width) in row.iter_mut().zip(layout.names).zip(widths.iter()) {
+                if gives_way(name) {
+                    *cell = shorten(cell, *width).into_owned();
+                }
+                *cell = padded(cell, *width);
+            }
+        }
+        if is_first
+            && widths.len() < layout.names.len()
+            && let Some(last) = rows.first_mut().and_then(|header| header.last_mut())
+        {
+            last.push_str(LEFT_OUT);
+        }
+        let text = aligned(rows.into_iter());
         // What comes first stays whole.
         match terminal_width {
             Some(width) => cut(&text, width),
@@ -127,10 +134,9 @@ fn fit(layout: &Layout, rows: &[Vec<String>], terminal_width: Option<usize>) -> 
     let Some(terminal_width) = terminal_width else {
         return widths;
     };
-    let gaps = GAP * widths.len().saturating_sub(1);
+    let room = leave_out(layout, &mut widths, terminal_width);
     for (name, least) in layout.give_way {
-        let total = widths.iter().sum::<usize>() + gaps;
-        let excess = total.saturating_sub(terminal_width);
+        let excess = total(&widths).saturating_sub(room);
         for (width, _) in widths
             .iter_mut()
             .zip(layout.names)
@@ -140,6 +146,34 @@ fn fit(layout: &Layout, rows: &[Vec<String>], terminal_width: Option<usize>) -> 
         }
     }
     widths
+}
+
+/// Leaves out the last columns where there is no room for all, however much they give way: half a column tells nothing.
+/// Answers the room that is left for the others.
+fn leave_out(layout: &Layout, widths: &mut Vec<usize>, terminal_width: usize) -> usize {
+    let least = |(width, name): (&usize, &&str)| {
+        let given = layout.give_way.iter().filter(|(giving, _)| giving == name);
+        given
+            .map(|(_, least)| *least)
+            .min()
+            .map_or(*width, |least| least.min(*width))
+    };
+    let least: Vec<usize> = widths.iter().zip(layout.names).map(least).collect();
+    if total(&least) <= terminal_width {
+        return terminal_width;
+    }
+    let room = terminal_width.saturating_sub(width(LEFT_OUT));
+    let kept = (1..least.len())
+        .rev()
+        .find(|kept| total(&least[..*kept]) <= room);
+    // The first stays, and is cut at the edge.
+    widths.truncate(kept.unwrap_or(1));
+    room
+}
+
+/// The columns of a terminal that columns of these widths take together.
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
 /// The width of the widest cell of each column.
@@ -233,15 +267,38 @@ mod tests {
         let page = |width| {
             PagedTable::new(&LAYOUT, width)
                 .page([row()].into_iter())
-                .lines()
-                .nth(1)
-                .unwrap()
                 .to_owned()
         };
-        assert_eq!(page(None), "Invoices/4711  5f0c6a52  1");
-        assert_eq!(page(Some(80)), "Invoices/4711  5f0c6a52  1");
-        assert_eq!(page(Some(25)), "Invoices…  5f0c6a52  1");
-        assert_eq!(page(Some(10)), "Invoi…  5…");
+        let whole = "RECORD         UUID      LAST\nInvoices/4711  5f0c6a52  1\n";
+        assert_eq!(page(None), whole);
+        assert_eq!(page(Some(29)), whole);
+        let narrow = "RECORD     UUID      LAST\nInvoices…  5f0c6a52  1\n";
+        assert_eq!(page(Some(25)), narrow);
+    }
+
+    #[test]
+    fn a_column_is_shown_whole_or_not_at_all() {
+        let page = |width| {
+            let row = ["Invoices/4711", "5f0c6a52", "1"].map(str::to_owned);
+            PagedTable::new(&LAYOUT, Some(width)).page([row.into()].into_iter())
+        };
+        assert_eq!(page(21), "RECORD     UUID     …\nInvoices…  5f0c6a52\n");
+        assert_eq!(page(12), "RECORD     …\nInvoices/…\n");
+        assert_eq!(page(5), "RECO…\nInvo…\n");
+    }
+
+    #[test]
+    fn later_pages_keep_the_columns_of_the_first() {
+        let row = |last: &str| {
+            ["Invoices/4711", "5f0c6a52", last]
+                .map(str::to_owned)
+                .into()
+        };
+        let mut table = PagedTable::new(&LAYOUT, Some(22));
+        let first = table.page([row("1")].into_iter());
+        assert_eq!(first, "RECORD  UUID      LAST\nInvoi…  5f0c6a52  1\n");
+        let second = table.page([row("12345")].into_iter());
+        assert_eq!(second, "Invoi…  5f0c6a52  123…\n");
     }
 
     #[test]

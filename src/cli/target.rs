@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use tracing::Level;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::serve::log_to_stderr;
 use super::{Connection, Environment, method};
 use crate::admin::{Actor, Admin};
 use crate::client::{Address, Client};
@@ -19,6 +21,9 @@ use crate::registry::{OnClose, Registry};
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 use crate::token::Token;
+
+/// The flag that names a directory.
+const LOCAL: &str = "--local";
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -77,6 +82,13 @@ pub(super) struct Context {
     pub(super) flag: &'static str,
     /// When the command began.
     pub(super) now: Timestamp,
+}
+
+impl Context {
+    /// Whether no server goes on when the command ends.
+    pub(super) fn is_local(&self) -> bool {
+        self.flag == LOCAL
+    }
 }
 
 /// What a command acts on.
@@ -159,7 +171,11 @@ impl Target {
             }
             Self::Directory(directory) => {
                 output.tell_details(&format!("directory: {}", directory.display()));
-                let context = context(directory.display().to_string(), "--local");
+                if output.verbosity > 0 {
+                    // What a server would write there, such as what an on-close method complains of.
+                    log_to_stderr(Level::INFO);
+                }
+                let context = context(directory.display().to_string(), LOCAL);
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
                 match O::ACCESS {
                     Access::Change | Access::Create => {

@@ -9,6 +9,7 @@
 
 mod admin_contract;
 mod app_client;
+mod closing_commands;
 mod closing_contract;
 mod closing_steps;
 mod commands;
@@ -20,6 +21,7 @@ mod generated;
 mod limits_contract;
 mod local;
 mod older_stores;
+mod on_close_program;
 mod options_commands;
 mod options_contract;
 mod places;

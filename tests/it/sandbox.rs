@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sessionctl::session::SessionId;
 use tempfile::TempDir;
@@ -28,8 +31,27 @@ impl Sandbox {
         Self { home, variables }
     }
 
+    /// Sets a variable for all that is started from now on.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: impl Into<PathBuf>) {
+        self.variables.insert(name, value.into());
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// What a file in the home has; nothing if it is not there.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A shell script that works in the home; answers its path.
+    pub(crate) fn script(&self, name: &str, lines: &str) -> String {
+        let path = self.path(name);
+        let home = self.home.path().display();
+        fs::write(&path, format!("#!/bin/sh\ncd {home}\n{lines}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -148,6 +170,61 @@ impl Server {
     ) -> Option<(u16, String, String)> {
         request(&self.web, "GET", path, headers, "")
     }
+
+    /// A request on the admin listener, with this bearer token if any: status and body.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        body: &str,
+    ) -> (u16, String) {
+        let authorization = bearer.map(|token| format!("Bearer {token}"));
+        let length = body.len().to_string();
+        let mut headers = Vec::new();
+        if let Some(authorization) = &authorization {
+            headers.push(("Authorization", authorization.as_str()));
+        }
+        if !body.is_empty() {
+            headers.push(("Content-Type", "application/json"));
+            headers.push(("Content-Length", &length));
+        }
+        let (status, _, body) = request(&self.admin, method, path, &headers, body).unwrap();
+        (status, body)
+    }
+
+    /// Opens a session as an application does; answers its id.
+    pub(crate) fn open(&self, body: &serde_json::Value) -> String {
+        let (status, text) = self.ask("POST", "/v1/sessions", None, &body.to_string());
+        assert_eq!(status, 201, "{text}");
+        let opened: serde_json::Value = serde_json::from_str(&text).unwrap();
+        opened["session"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens a mobile session with so many processes.
+    pub(crate) fn open_mobile(&self, user: &str, processes: usize) -> String {
+        let id = self.open(&serde_json::json!({"kind": "mobile", "user": user}));
+        for _ in 0..processes {
+            let path = format!("/v1/sessions/{id}/processes");
+            let (status, text) = self.ask("POST", &path, None, "{}");
+            assert_eq!(status, 201, "{text}");
+        }
+        id
+    }
+
+    /// Puts something into a process of a session: `variables/cart`, `locks/Invoices/4711`.
+    pub(crate) fn put(&self, id: &str, process: u32, what: &str, body: &str) -> String {
+        let path = format!("/v1/sessions/{id}/processes/{process}/{what}");
+        let (status, text) = self.ask("PUT", &path, None, body);
+        assert!(matches!(status, 200 | 204), "{what}: {status} {text}");
+        text
+    }
+
+    pub(crate) fn end_process(&self, id: &str, process: u32) {
+        let path = format!("/v1/sessions/{id}/processes/{process}");
+        let (status, text) = self.ask("DELETE", &path, None, "");
+        assert_eq!(status, 204, "{text}");
+    }
 }
 
 impl Drop for Server {
@@ -157,7 +234,7 @@ impl Drop for Server {
     }
 }
 
-/// One request, written by hand; `None` if no whole answer came.
+/// One request, written by hand, to a port or a unix socket; `None` if no whole answer came.
 pub(crate) fn request(
     url: &str,
     method: &str,
@@ -165,7 +242,25 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Option<(u16, String, String)> {
-    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
+    match url.strip_prefix("unix:") {
+        Some(socket) => {
+            let stream = UnixStream::connect(socket).ok()?;
+            exchange(stream, method, path, headers, body)
+        }
+        None => {
+            let stream = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
+            exchange(stream, method, path, headers, body)
+        }
+    }
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Option<(u16, String, String)> {
     let headers: String = headers
         .iter()
         .map(|(name, value)| format!("{name}: {value}\r\n"))
@@ -180,6 +275,17 @@ pub(crate) fn request(
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, head.to_lowercase(), body.to_owned()))
+}
+
+/// Waits for what comes by itself.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..2_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} never came");
 }
 
 pub(crate) fn send(signal: &str, pid: u32) {
@@ -307,7 +413,7 @@ impl FakeServer {
             if !self.requests().is_empty() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         panic!("no request came");
     }

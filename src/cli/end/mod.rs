@@ -14,10 +14,10 @@ use clap::Args;
 use self::report::{Onward, Report, Verb};
 use self::targets::Targets;
 use super::exit::{Exit, Failure};
+use super::method;
 use super::output::Output;
 use super::signals::Signals;
 use super::target::{Access, Calls, Context, Operation};
-use super::{method, quoted};
 use crate::admin::{Admin, EndRequest, Reason};
 use crate::on_close::Method;
 use crate::session::{SessionId, SessionIdError};
@@ -191,11 +191,7 @@ impl Operation for EndSessions {
             actor: context.actor.clone(),
         };
         let mut signals = Signals::catch()?;
-        let mut report = Report::new(
-            self.verb,
-            request.wait,
-            format!("{} {}", context.flag, quoted(&context.name)),
-        );
+        let mut report = Report::new(self.verb, request.wait, context);
         let mut targets = if self.reads_stdin() {
             Targets::lines_of(self.stdin)
         } else {

@@ -11,8 +11,10 @@ use super::waiting;
 use crate::admin::{Admin, EndRequest, Ending, Outcome};
 use crate::cli::exit::{Exit, Failure, exit_of};
 use crate::cli::output::{Format, Output};
+use crate::cli::quoted;
 use crate::cli::runs;
 use crate::cli::signals::Signals;
+use crate::cli::target::Context;
 use crate::cli::text::{json, visible};
 use crate::error::Error;
 use crate::on_close::Freed;
@@ -46,7 +48,13 @@ pub(super) enum Onward {
 pub(super) struct Report {
     verb: Verb,
     wait: Duration,
+    /// The flag and the name of the target, for a further command.
     target: String,
+    is_local: bool,
+    /// Whether something is still closing.
+    is_left_closing: bool,
+    /// Whether a method may have said why it did not go well.
+    has_complaint: bool,
     exits: Vec<Exit>,
     items: usize,
     done: usize,
@@ -61,12 +69,15 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(verb: Verb, wait: Duration, target: String) -> Self {
+    pub(super) fn new(verb: Verb, wait: Duration, context: &Context) -> Self {
         let exits = Vec::new();
         Self {
             verb,
             wait,
-            target,
+            target: format!("{} {}", context.flag, quoted(&context.name)),
+            is_local: context.is_local(),
+            is_left_closing: false,
+            has_complaint: false,
             exits,
             items: 0,
             done: 0,
@@ -115,15 +126,21 @@ impl Report {
             "stopping: waiting for {id}; once more to leave it"
         ));
         self.stopped = Some(signal);
-        tokio::select! {
+        let result = tokio::select! {
             result = &mut ending => Some(result),
-            _ = signals.next() => {
-                self.unknown += 1;
-                output.tell(&format!("unknown {id}; sessionctl {} show {id} tells", self.target));
-                self.write(output, &Item::unknown(id, "left before the answer came"));
-                None
-            }
+            _ = signals.next() => None,
+            never = waiting::show(admin, id, output) => match never {},
+        };
+        output.clear_progress();
+        if result.is_none() {
+            self.unknown += 1;
+            output.tell(&format!(
+                "unknown {id}; sessionctl {} show {id} tells",
+                self.target
+            ));
+            self.write(output, &Item::unknown(id, "left before the answer came"));
         }
+        result
     }
 
     pub(super) fn malformed(&mut self, output: &mut Output, error: &AnyError) {
@@ -164,6 +181,7 @@ impl Report {
             Ending::Ignored => self.failed += 1,
             _ => self.done += 1,
         }
+        self.is_left_closing |= outcome.outcome == Ending::Closing;
         self.exits.push(self.exit_of_outcome(outcome));
         self.write(output, &Item::Ended(outcome));
         if outcome.freed != Freed::default() {
@@ -171,8 +189,12 @@ impl Report {
         }
         for run in &outcome.on_close {
             match runs::complaint(run) {
-                Some(complaint) => output.tell(&format!("warning: {id}: {complaint}")),
-                None => {
+                // What was closed before is no news.
+                Some(complaint) if outcome.outcome != Ending::AlreadyClosed => {
+                    self.has_complaint |= runs::may_have_said_why(run);
+                    output.tell(&format!("warning: {id}: {complaint}"));
+                }
+                Some(_) | None => {
                     output.tell_details(&format!("{id}: on-close method for {}", runs::line(run)))
                 }
             }
@@ -281,11 +303,32 @@ impl Report {
         format!("{what} {}{user}", outcome.id)
     }
 
+    /// Tells what helps with that which did not go well.
+    fn tell_hints(&self, output: &mut Output) {
+        if output.quiet {
+            return;
+        }
+        // What was not waited for, and ends without anybody's doing, is no surprise.
+        if self.is_left_closing && (self.is_local || !self.wait.is_zero()) {
+            output.tell(match self.is_local {
+                true => "note: what is still closing is finished by the next server of this directory, or by closing it once more",
+                false => "note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method",
+            });
+        }
+        if self.has_complaint && (!self.is_local || output.verbosity == 0) {
+            output.tell(match self.is_local {
+                true => "note: -v shows what an on-close method says",
+                false => "note: what the on-close method said is in the server's log",
+            });
+        }
+    }
+
     pub(super) fn end(mut self, output: &mut Output) -> Result<Exit> {
         if output.format == Format::Json {
             let written = output.line("]}").and_then(|()| output.flush());
             self.note(written);
         }
+        self.tell_hints(output);
         let may_be_left = self.not_attempted != Some(0);
         let was_cut_short =
             self.stopped.is_some() || (may_be_left && (self.gave_up || self.unwritten.is_some()));

@@ -16,6 +16,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last look may take.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
+/// Digits of the UUID on the line: enough to know it by, and room for what is busy.
+const DIGITS: usize = 8;
+
 /// Processes of one state that are told by their numbers.
 const NUMBERS: usize = 8;
 
@@ -25,13 +28,14 @@ pub(super) async fn show<A: Admin>(admin: &A, id: SessionId, output: &mut Output
         return std::future::pending().await;
     }
     tokio::time::sleep(SILENCE).await;
+    let short: String = id.to_string().chars().take(DIGITS).collect();
     let mut most = 0;
     loop {
         // What cannot be looked at now is looked at again: whether the closing goes well is told by its outcome.
         if let Ok(shown) = admin.show(id).await {
             most = most.max(shown.processes.len());
             if let Some(busy) = busy(&shown.processes, most) {
-                output.progress(&format!("waiting for {id}: {busy}"));
+                output.progress(&format!("waiting for {short}: {busy}"));
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
