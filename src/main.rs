@@ -10,6 +10,8 @@ use sessionctl::clock::SystemClock;
 fn main() -> ExitCode {
     // Whatever is made here is for its owner alone, until it is said otherwise.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Whatever this was started with is not for the programs that it starts (S40).
+    close_fds::set_fds_cloexec(3, &[]);
     let terminal_width = io::stdout().is_terminal().then(|| {
         let size = rustix::termios::tcgetwinsize(io::stdout());
         let columns = size.map_or(0, |size| usize::from(size.ws_col));

@@ -14,7 +14,7 @@ use sessionctl::sessions::Sessions as _;
 
 use crate::contexts::{
     KEEP, SECOND, Script, an_hour, fill, first, invoice, json, name, open_mobile, selection,
-    suspended, until,
+    suspended, suspending, until,
 };
 use crate::places::{
     BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
@@ -25,6 +25,8 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c18_whoever_names_a_process_renews_its_lease,
     contexts_take_what_they_are_given_within_limits,
     names_are_any_text,
+    a_mobile_session_is_never_suspended,
+    a_waiting_process_whose_lease_lapses_gets_no_lock,
     locks_tell_who_holds_them,
     a_session_whose_time_is_over_takes_nothing_more,
     a_web_sessions_process_takes_a_lease_when_it_needs_one,
@@ -842,4 +844,48 @@ async fn a_session_whose_time_is_over_takes_nothing_more<P: Place>() {
     assert!(matches!(refused, Err(Error::Closing(_))), "{refused:?}");
     let refused = place.app().log_in(id, "ana".into()).await;
     assert!(matches!(refused, Err(Error::Closing(_))), "{refused:?}");
+}
+
+/// Its processes end with it or by themselves: a time-out of web sessions is not for them (C11).
+async fn a_mobile_session_is_never_suspended<P: Place>() {
+    let place = P::start(suspending(), Work::ByHand).await;
+    let id = open_mobile(&place, 1).await;
+    place.clock().advance(1800 * SECOND);
+    place.registry().sweep().await.unwrap();
+    let details = place.admin().show(id).await.unwrap();
+    assert_eq!(details.session.state, State::Active);
+    assert_eq!(details.processes[0].state, ProcessState::Running);
+    place
+        .app()
+        .set_variable(first(id), name("a"), Some(json("1")))
+        .await
+        .unwrap();
+}
+
+async fn a_waiting_process_whose_lease_lapses_gets_no_lock<P: Place>() {
+    let place = P::start(roomy(), Work::ByHand).await;
+    let (holder, _) = place.enter().await;
+    let id = open_mobile(&place, 0).await;
+    let app = place.app();
+    let leased = app.start_process(id, Some(30 * SECOND)).await.unwrap();
+    let at = At {
+        id,
+        process: leased.number,
+    };
+    let record = invoice("1");
+    app.lock(first(holder), record.clone(), Duration::ZERO)
+        .await
+        .unwrap();
+    let waiting = app.lock(at, record.clone(), 60 * SECOND);
+    let lapsing = async {
+        queued(&place, &record, 1).await;
+        place.clock().advance(30 * SECOND);
+        place.registry().sweep().await.unwrap();
+    };
+    let both = async { tokio::join!(waiting, lapsing) };
+    let (refused, ()) = tokio::time::timeout(10 * SECOND, both).await.unwrap();
+    assert!(
+        matches!(refused, Err(Error::ProcessClosing { .. })),
+        "{refused:?}"
+    );
 }
