@@ -1,12 +1,15 @@
 //! What a command acts on: a server, or a data directory without one. Flag, then environment, then the default socket.
 
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
 use tracing::Level;
 
 use super::exit::{Exit, Failure};
@@ -18,6 +21,7 @@ use crate::client::{Address, Client};
 use crate::clock::{Clock, Timestamp};
 use crate::on_close::Method;
 use crate::registry::{OnClose, Registry};
+use crate::server;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 use crate::token::Token;
@@ -179,11 +183,17 @@ impl Target {
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
                 match O::ACCESS {
                     Access::Change | Access::Create => {
-                        let on_close = on_close(operation.calls(), &store, directory, environment)?;
+                        let method = method_of(operation.calls(), &store)?;
+                        let socket = Socket::for_calls_of(&method)?;
+                        let on_close = on_close(method, socket.as_ref(), environment);
                         let registry = Registry::with_on_close(store, clock, on_close);
-                        registry
-                            .work_while(operation.run(&registry, output, &context))
-                            .await
+                        let working =
+                            registry.work_while(operation.run(&registry, output, &context));
+                        tokio::select! {
+                            biased;
+                            done = working => done,
+                            never = answer_calls(registry.aside(), socket) => match never {},
+                        }
                     }
                     Access::Look | Access::ServerOnly => {
                         let registry = Registry::new(store, clock);
@@ -201,16 +211,46 @@ fn chosen_for_a_server() -> Failure {
     Failure::new(Exit::Usage, text).advise("leave it away, or name a directory with --local DIR")
 }
 
+/// Where a program that a command calls finds the sessions: the command has their directory, and answers here meanwhile.
+struct Socket {
+    listener: UnixListener,
+    address: String,
+    /// The socket's own, which only its owner enters.
+    _directory: TempDir,
+}
+
+impl Socket {
+    fn for_calls_of(method: &Method) -> Result<Option<Self>> {
+        if !matches!(method, Method::Program { .. }) {
+            return Ok(None);
+        }
+        let made = || -> io::Result<Self> {
+            let directory = tempfile::tempdir()?;
+            let path = directory.path().join(SOCKET);
+            Ok(Self {
+                listener: UnixListener::bind(&path)?,
+                address: format!("unix:{}", path.display()),
+                _directory: directory,
+            })
+        };
+        let socket = made().context("cannot make a socket for the on-close method")?;
+        Ok(Some(socket))
+    }
+}
+
+/// Answers what on-close methods ask, for as long as the command runs.
+async fn answer_calls(registry: Registry<SqliteStore>, socket: Option<Socket>) -> Infallible {
+    if let Some(socket) = socket {
+        server::serve_admin(registry, socket.listener, std::future::pending()).await;
+    }
+    std::future::pending().await
+}
+
 /// What is called for sessions that a command closes in a directory. Refused before anything is closed: a program that
 /// somebody else can choose (S39, S46). One that cannot be started is for the outcome to tell (C09).
-fn on_close(
-    calls: Calls<'_>,
-    store: &SqliteStore,
-    directory: &Path,
-    environment: &Environment,
-) -> Result<OnClose> {
-    let method = match calls {
-        Calls::Nothing => return Ok(OnClose::default()),
+fn method_of(calls: Calls<'_>, store: &SqliteStore) -> Result<Method> {
+    Ok(match calls {
+        Calls::Nothing => Method::None,
         Calls::Chosen(method) => {
             method::check(method).map_err(|unfit| unfit.failure(Exit::Refused, None))?;
             method.clone()
@@ -225,16 +265,19 @@ fn on_close(
             }
             method
         }
-    };
+    })
+}
+
+fn on_close(method: Method, socket: Option<&Socket>, environment: &Environment) -> OnClose {
     let mut environment = method::environment(environment);
-    environment.push((
-        "SESSIONCTL_LOCAL".into(),
-        method::absolute(directory).into(),
-    ));
-    Ok(OnClose {
+    environment.extend(socket.map(|socket| {
+        let (name, address) = ("SESSIONCTL_SERVER", socket.address.as_str());
+        (name.into(), address.into())
+    }));
+    OnClose {
         method,
         environment,
-    })
+    }
 }
 
 fn no_server() -> Failure {

@@ -55,12 +55,15 @@ const BUSY: Error = Error::Busy {
 /// The registry of a store. Cheap to clone; clones are the same registry.
 pub struct Registry<S> {
     inner: Arc<Inner<S>>,
+    /// Whether what it begins is waited for by [`Registry::work_while`], though nobody there asked for it.
+    is_aside: bool,
 }
 
 impl<S> Clone for Registry<S> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
+            is_aside: self.is_aside,
         }
     }
 }
@@ -101,6 +104,7 @@ impl<S: Store> Registry<S> {
     pub fn with_on_close(store: S, clock: Arc<dyn Clock>, on_close: OnClose) -> Self {
         let time = Timeline::starting(clock, store.latest());
         Self {
+            is_aside: false,
             inner: Arc::new(Inner {
                 store,
                 since: time.now(),
@@ -158,9 +162,18 @@ impl<S: Store> Registry<S> {
         }
     }
 
+    /// The same registry for an on-close method that [`Registry::work_while`] runs: what that closes is not left behind.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self {
+            is_aside: true,
+            ..self.clone()
+        }
+    }
+
     async fn until_made_room(&self) {
-        let gone: Vec<SessionId> = self.own().iter().flat_map(|own| own.gone.clone()).collect();
-        for id in gone {
+        let next = || self.own().as_mut().and_then(|own| own.gone.pop());
+        while let Some(id) = next() {
             // A store that fails ends no closing.
             let _ = self.ended(id).await;
         }
@@ -281,7 +294,11 @@ impl<S: Store> Registry<S> {
             .store
             .apply(Change::BeginClose(end(id, cause, request)), self.now())
             .await?;
-        self.began(id);
+        if self.is_aside {
+            self.began_aside(&[id]);
+        } else {
+            self.began(id);
+        }
         let outcome = self.counted(outcome(id, applied), cause);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
             // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.

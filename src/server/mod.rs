@@ -130,6 +130,26 @@ where
     );
 }
 
+/// Serves the admin API alone on a socket, until `stop` is ready: for who is called by a command without a server.
+pub async fn serve_admin<T>(service: T, listener: UnixListener, stop: impl Future<Output = ()>)
+where
+    T: Admin + Application + 'static,
+{
+    let (stopping, stopped) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        service,
+        trusted_proxies: TrustedProxies::default(),
+        tokens: Tokens::default(),
+        waiting: Waiting::until(Some(stopped.clone())),
+    });
+    let admin = finished(admin_api(&shared), &shared);
+    let stop = async {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    tokio::join!(stop, accept(listener, ADMIN_CONNECTIONS, admin, stopped));
+}
+
 /// The admin API as routes for somebody else's router: what [`serve`] has on its admin listener, for operators and for the
 /// application, so that the same command line works on a server that embeds the sessions.
 ///

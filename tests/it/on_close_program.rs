@@ -456,8 +456,7 @@ fn stop(mut server: Server) {
 }
 
 /// Says for which session it runs, and its argument.
-const TELL: &str =
-    "echo \"${SESSIONCTL_ON_CLOSE%/*} $1\" >> runs; echo \"$SESSIONCTL_LOCAL\" >> places";
+const TELL: &str = "echo \"${SESSIONCTL_ON_CLOSE%/*} $1\" >> runs";
 
 /// Local mode calls what the last server called, unless it is told otherwise, and refuses what somebody else could choose.
 #[test]
@@ -491,7 +490,6 @@ fn local_mode_calls_the_method_of_the_last_server() {
         let run = run.map(|name| format!("{} {name}\n", arguments[0]));
         assert_eq!(sandbox.read("runs"), before + &run.unwrap_or_default());
     }
-    assert_eq!(sandbox.read("places"), format!("{data}\n"));
     fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).unwrap();
     let loose = close(&[&ids[4]]);
     assert_eq!((loose.code, loose.stdout.as_str()), (6, ""));
@@ -504,6 +502,63 @@ fn local_mode_calls_the_method_of_the_last_server() {
         ids[4]
     );
     assert!(missing.stderr.starts_with(&warning), "{}", missing.stderr);
+}
+
+/// The command has the directory, and answers there what its own methods ask (C07, C09).
+#[test]
+fn c09_local_mode_answers_its_methods() {
+    let sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_sessionctl");
+    let script = sandbox.script(
+        "on-close",
+        &format!(
+            "{program} close-session \"${{SESSIONCTL_ON_CLOSE%/*}}\" >> said 2>&1
+            other=$(cat other); rm -f other
+            [ -n \"$other\" ] && {program} close-session --wait 9s \"$other\" >> said 2>&1
+            {program} list -q | wc -l >> said"
+        ),
+    );
+    let server = sandbox.serve(&["--on-close", &script]);
+    let (id, other, third) = (
+        open(&server, "ana"),
+        open(&server, "ben"),
+        open(&server, "eva"),
+    );
+    stop(server);
+    fs::write(sandbox.path("other"), &other).unwrap();
+    let data = sandbox.data().display().to_string();
+    let closed = sandbox.run(&["--local", &data, "close-session", &id]);
+    assert_eq!((closed.code, closed.stderr.as_str()), (0, ""));
+    assert_eq!(closed.stdout, format!("closed {id} (ana)\n"));
+    let said = sandbox.read("said");
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    assert!(
+        lines.contains(&format!("closing {id} (ana)").as_str()),
+        "{said}"
+    );
+    // Each of the two is asked of itself, the other besides; none of them waits.
+    let of_other = format!("closing {other} (ben)");
+    assert_eq!(
+        lines.iter().filter(|line| **line == of_other).count(),
+        2,
+        "{said}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.parse::<u8>().is_ok())
+            .count(),
+        2,
+        "{said}"
+    );
+    for (closed, runs) in [(&id, 1), (&other, 1)] {
+        let shown = sandbox.run(&["--local", &data, "history", "show", closed, "-o", "json"]);
+        let entry: serde_json::Value = serde_json::from_str(&shown.ok()).unwrap();
+        assert_eq!(entry["on_close"].as_array().unwrap().len(), runs, "{entry}");
+        assert_eq!(entry["on_close"][0]["result"], "succeeded");
+    }
+    let left = sandbox.run(&["--local", &data, "list", "-q"]).ok();
+    assert_eq!(left, format!("{third}\n"));
 }
 
 /// `--no-wait` without a server leaves the method to the next one; commands about other sessions leave it alone.

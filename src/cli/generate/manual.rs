@@ -184,8 +184,8 @@ fn add_on_close(page: &mut Page) {
     page.paragraph(
         "The word `save` stands for a method that needs no program: it keeps the context itself as the saved information. The \
          word `none` stands for no method, as a flag that wins over the file. Without a server, `sessionctl --local DIR \
-         close-session` calls what the last server of the directory called, with `SESSIONCTL_LOCAL` in the place of \
-         `SESSIONCTL_SERVER`; its flag `--on-close` names another.",
+         close-session` calls what the last server of the directory called, and answers its commands itself meanwhile; its \
+         flag `--on-close` names another.",
     );
 }
 
