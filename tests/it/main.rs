@@ -9,6 +9,7 @@
 
 mod admin_contract;
 mod app_client;
+mod application_routes;
 mod closing_commands;
 mod closing_contract;
 mod closing_steps;
