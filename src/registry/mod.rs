@@ -175,7 +175,7 @@ impl<S: Store> Registry<S> {
         let next = || self.own().as_mut().and_then(|own| own.gone.pop());
         while let Some(id) = next() {
             // A store that fails ends no closing.
-            let _ = self.ended(id).await;
+            let _ = self.until_ended(id).await;
         }
     }
 
@@ -301,15 +301,21 @@ impl<S: Store> Registry<S> {
         }
         let outcome = self.counted(outcome(id, applied), cause);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
-            // If no end is seen, in time or because the store failed meanwhile, the outcome stays what it was: begun.
-            return match tokio::time::timeout(wait, self.ended(id)).await {
-                Ok(Ok(Some(ended))) => Ok(Outcome {
-                    outcome: Ending::Closed,
+            let _ = tokio::time::timeout(wait, self.until_ended(id)).await;
+            // If nothing is seen now, because the store failed meanwhile, the outcome stays what it was: begun.
+            return Ok(match self.inner.store.find(id, self.now()).await {
+                Ok(found @ (Found::Open(..) | Found::Closed(..))) => Outcome {
                     initiated: outcome.initiated,
-                    ..ended
-                }),
-                Ok(Ok(None) | Err(_)) | Err(_) => Ok(outcome),
-            };
+                    ..self::outcome(
+                        id,
+                        Applied::Ended {
+                            found,
+                            part: Part::Began,
+                        },
+                    )
+                },
+                _ => outcome,
+            });
         }
         checked(outcome, must_exist)
     }
@@ -353,19 +359,15 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Waits until a session is closed, and tells how it is; `None` if nobody remembers it.
-    async fn ended(&self, id: SessionId) -> Result<Option<Outcome>, Error> {
+    /// Waits until a session is closed.
+    async fn until_ended(&self, id: SessionId) -> Result<(), Error> {
         loop {
             let bell = self.inner.store.bell(id);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
-            let part = Part::Began;
-            match self.inner.store.find(id, self.now()).await? {
-                Found::Open(..) => {}
-                Found::Unknown => return Ok(None),
-                found @ Found::Closed(..) => {
-                    return Ok(Some(outcome(id, Applied::Ended { found, part })));
-                }
+            let found = self.inner.store.find(id, self.now()).await?;
+            if !matches!(found, Found::Open(..)) {
+                return Ok(());
             }
             // A store that fails rings no bell.
             let _ = tokio::time::timeout(LOOK_AGAIN, rung).await;

@@ -326,13 +326,20 @@ async fn c08_a_mobile_session_asks_its_processes_to_finish<P: Place>() {
         place.app().end_process(at(process)).await.unwrap();
     }
     until("two runs", async || {
-        (script.documents().len() == 2).then_some(())
+        let processes = place.admin().show(id).await.unwrap().processes;
+        (script.documents().len() == 2 && processes.len() == 1).then_some(())
     })
     .await;
+    let impatient = EndRequest {
+        wait: Duration::from_millis(100),
+        ..operator()
+    };
+    let outcome = place.admin().close(id, impatient).await.unwrap();
+    assert_eq!(outcome.outcome, Ending::Closing, "one is busy");
     assert_eq!(
-        place.admin().close(id, operator()).await.unwrap().outcome,
-        Ending::Closing,
-        "one is busy"
+        (outcome.freed.processes, outcome.on_close.len()),
+        (2, 2),
+        "and the others are told"
     );
     assert!(
         script
