@@ -515,6 +515,9 @@ pub struct Stats {
     pub suspended: u64,
     /// Sessions whose closing is under way.
     pub closing: u64,
+    /// On-close methods that are still to run, or run now, for processes that have ended (C09).
+    #[serde(default)]
+    pub late: u64,
     /// Sessions that count against `max_sessions`.
     pub counted: u64,
     /// The limit.

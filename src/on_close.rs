@@ -65,6 +65,10 @@ words! {
         BadAnswer = "bad_answer",
         /// Its session was dropped while it ran.
         Cancelled = "cancelled",
+        /// It was not started: its session was dropped before.
+        Struck = "struck",
+        /// It has not ended, or not begun, and will: its closing had to end before (C09).
+        Pending = "pending",
     }
 }
 

@@ -27,19 +27,17 @@ pub(super) fn freed(freed: Freed) -> String {
 
 /// How the runs went altogether: `ok`, `2 failed`; `None` if there were none.
 pub(super) fn summary(runs: &[MethodRun]) -> Option<String> {
-    let cancelled = runs
-        .iter()
-        .filter(|run| run.result == MethodResult::Cancelled)
-        .count();
-    let succeeded = runs
-        .iter()
-        .filter(|run| run.result == MethodResult::Succeeded)
-        .count();
-    match (runs.len() - succeeded - cancelled, cancelled) {
+    let count = |is: fn(MethodResult) -> bool| runs.iter().filter(|run| is(run.result)).count();
+    let pending = count(|result| result == MethodResult::Pending);
+    let dropped = count(|result| matches!(result, MethodResult::Cancelled | MethodResult::Struck));
+    let succeeded = count(|result| result == MethodResult::Succeeded);
+    let failed = runs.len() - succeeded - dropped - pending;
+    match (failed, pending, dropped) {
         _ if runs.is_empty() => None,
-        (0, 0) => Some("ok".into()),
-        (0, cancelled) => Some(format!("{cancelled} cancelled")),
-        (failed, _) => Some(format!("{failed} failed")),
+        (0, 0, 0) => Some("ok".into()),
+        (0, 0, dropped) => Some(format!("{dropped} cancelled")),
+        (0, pending, _) => Some(format!("{pending} pending")),
+        (failed, ..) => Some(format!("{failed} failed")),
     }
 }
 
@@ -50,6 +48,9 @@ pub(super) fn line(run: &MethodRun) -> String {
     let detail = detail(run)
         .map(|detail| format!(": {detail}"))
         .unwrap_or_default();
+    if matches!(run.result, MethodResult::Pending | MethodResult::Struck) {
+        return format!("process {}: {result}", run.process);
+    }
     format!(
         "process {}: {result}, took {}{late}{detail}",
         run.process,
@@ -62,6 +63,13 @@ pub(super) fn complaint(run: &MethodRun) -> Option<String> {
     let detail = detail(run);
     let what = match (run.result, detail) {
         (MethodResult::Succeeded | MethodResult::Cancelled, _) => return None,
+        (MethodResult::Struck, _) => return Some(struck(run)),
+        (MethodResult::Pending, _) => {
+            return Some(format!(
+                "the on-close method for process {} has not ended: the closing took its time (closing_time_limit), and it still runs, with a copy",
+                run.process
+            ));
+        }
         (MethodResult::Failed, Some(detail)) => format!("failed: {detail}"),
         (MethodResult::Failed, None) => "failed".into(),
         (MethodResult::TimedOut, None) => "did not end in time".into(),
@@ -78,6 +86,13 @@ pub(super) fn complaint(run: &MethodRun) -> Option<String> {
         run.process,
         took(run)
     ))
+}
+
+fn struck(run: &MethodRun) -> String {
+    format!(
+        "the on-close method for process {} never runs: the session was dropped before",
+        run.process
+    )
 }
 
 /// Whether what the program wrote to stderr tells more.

@@ -62,6 +62,7 @@ fn pairs(stats: &Counts) -> Vec<(&'static str, String)> {
         ("active", stats.active),
         ("suspended", stats.suspended),
         ("closing", stats.closing),
+        ("late methods", stats.late),
         ("counted", stats.counted),
         ("max sessions", stats.max_sessions),
         ("opened", stats.opened),
@@ -77,6 +78,6 @@ fn pairs(stats: &Counts) -> Vec<(&'static str, String)> {
     ];
     let mut pairs = vec![("mode", stats.mode.to_string())];
     pairs.extend(counts.map(|(name, count)| (name, count.to_string())));
-    pairs.insert(6, ("since", stats.since.to_string()));
+    pairs.insert(7, ("since", stats.since.to_string()));
     pairs
 }

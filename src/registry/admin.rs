@@ -78,6 +78,7 @@ impl<S: Store> Admin for Registry<S> {
             active,
             suspended,
             closing,
+            late,
             counted,
         } = self.inner.store.census().await?;
         let settings = self.inner.store.settings()?;
@@ -87,6 +88,7 @@ impl<S: Store> Admin for Registry<S> {
             active,
             suspended,
             closing,
+            late,
             counted,
             max_sessions: settings.options().max_sessions as u64,
             since: self.inner.since,

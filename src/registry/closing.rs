@@ -193,6 +193,9 @@ fn tell(key: RunKey, run: &MethodRun) {
     } = run;
     let detail = detail.as_deref().unwrap_or_default();
     match result {
+        MethodResult::Succeeded if *late => {
+            tracing::info!(%key, took_ms, "the on-close method has run, late");
+        }
         MethodResult::Succeeded => {
             tracing::debug!(%key, took_ms, late, "the on-close method has run");
         }

@@ -150,11 +150,18 @@ impl<S: Store> Registry<S> {
             let Applied::Expired {
                 closed,
                 suspended,
+                late,
                 is_all,
             } = self.inner.store.apply(expire, self.now()).await?
             else {
                 return Ok(begun);
             };
+            if late > 0 {
+                tracing::warn!(
+                    late,
+                    "closings had to end before their on-close methods: those still run, with a copy"
+                );
+            }
             self.began_aside(&closed);
             self.inner
                 .counters

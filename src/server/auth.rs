@@ -97,8 +97,11 @@ pub(super) async fn authenticate<T>(
         Err(error) => (error, false),
     };
     let peer = request.extensions().get::<Peer>().map(Peer::to_string);
+    let (method, path) = (request.method().as_str(), request.uri().path());
     tracing::warn!(
         peer = peer.unwrap_or_default(),
+        method,
+        path,
         "admin request refused: {error}"
     );
     let mut response = answer::error(&error);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Query, RawPathParams};
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::{LengthLimitError, Limited};
@@ -165,7 +166,20 @@ async fn bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
+/// Reads a request whole before anything of it is looked at: whoever is refused while it still sends is not told why.
+pub(super) async fn whole(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match bytes(body, CONTEXT_BODY_LIMIT).await {
+        Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    // An array would be taken for an object whose fields come in order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Invalid("the body is not a JSON object".into()).into());
+    }
     serde_json::from_slice(bytes)
         .map_err(|error| Error::Invalid(format!("the body: {error}")).into())
 }
@@ -200,6 +214,8 @@ impl IntoResponse for Refusal {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::admin::{HistoryQuery, LockQuery};
@@ -270,8 +286,11 @@ mod tests {
         let refused = read_value(&HeaderMap::new(), Body::from("1")).await;
         assert_eq!(refused.err().unwrap().into_response().status(), 415);
         let long = |limit: usize| Body::from(format!("\"{}\"", "x".repeat(limit - 2)));
-        assert!(read::<String>(&json, long(BODY_LIMIT)).await.is_ok());
-        let refused = read::<String>(&json, long(BODY_LIMIT + 1)).await;
+        let object = |limit: usize| Body::from(format!("{{\"a\":\"{}\"}}", "x".repeat(limit - 8)));
+        assert!(read::<Value>(&json, object(BODY_LIMIT)).await.is_ok());
+        let array = read::<Value>(&json, Body::from("[]")).await;
+        assert_eq!(array.err().unwrap().into_response().status(), 400);
+        let refused = read::<Value>(&json, object(BODY_LIMIT + 1)).await;
         assert_eq!(refused.err().unwrap().into_response().status(), 413);
         assert!(read_value(&json, long(CONTEXT_BODY_LIMIT)).await.is_ok());
         let refused = read_value(&json, long(CONTEXT_BODY_LIMIT + 1)).await;

@@ -77,7 +77,10 @@ async fn session<T: Sessions>(
     if is_auth(&uri) {
         response = identified(response, &visit);
     }
-    if let Some(token) = entered.new_token.or(presented) {
+    // A proxy holds what it is given until its application answers, which may log the client in meanwhile: the fresh cookie
+    // is not to be overwritten by the one that the client came with.
+    let renewed = presented.filter(|_| !is_auth(&uri));
+    if let Some(token) = entered.new_token.or(renewed) {
         set_cookie(&mut response, &cookie.set(&token, lifetime));
     }
     response

@@ -54,7 +54,11 @@ impl Archive {
                 last_request_at,
                 end,
                 tombstone,
+                struck,
             } => {
+                for (_, run) in struck {
+                    self.keep_run(tombstone.session, run.process, Some(run), None);
+                }
                 let begun = begin.and_then(|begin| self.begun.remove(&begin));
                 let mut entry =
                     begun.unwrap_or_else(|| opened(record, *last_request_at, tombstone.closed_at));
@@ -253,6 +257,7 @@ mod tests {
             record,
             last_request_at: Timestamp::EPOCH,
             tombstone,
+            struck: Vec::new(),
         }
     }
 

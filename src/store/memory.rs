@@ -95,7 +95,12 @@ impl Store for MemoryStore {
             },
             None => None,
         };
-        Ok(self.archive()?.page(&query, closing))
+        let live = self.live.read()?;
+        let mut page = self.archive()?.page(&query, closing);
+        for entry in &mut page.items {
+            entry.on_close.extend(live.pending(entry.id));
+        }
+        Ok(page)
     }
 
     async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {

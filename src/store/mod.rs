@@ -237,7 +237,7 @@ pub enum Change {
         /// How many at most.
         limit: usize,
     },
-    /// Of what is due, only what the closings of these sessions have: grace periods and time limits.
+    /// Of what is due, only what the closings of these sessions have. Nobody hears that a process is asked: no grace period.
     Hurry(Vec<SessionId>),
 }
 
@@ -368,6 +368,8 @@ pub struct Census {
     pub suspended: u64,
     /// Sessions whose closing is under way.
     pub closing: u64,
+    /// On-close methods that are still to run, or run now, for processes that have ended (C09).
+    pub late: u64,
     /// Sessions that count against `max_sessions`.
     pub counted: u64,
 }
@@ -419,6 +421,8 @@ pub enum Applied {
         closed: Vec<SessionId>,
         /// Sessions that were suspended.
         suspended: usize,
+        /// Methods that had no time, and run when their processes have ended (C09).
+        late: usize,
         /// Whether these were all: if not, ask again.
         is_all: bool,
     },

@@ -235,6 +235,8 @@ pub(super) enum Row {
         last_request_at: Timestamp,
         end: End,
         tombstone: Tombstone,
+        /// Runs that never come, each with a number of its own.
+        struck: Vec<(Seq, MethodRun)>,
     },
     Forgotten {
         seq: Seq,

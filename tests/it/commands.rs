@@ -721,7 +721,7 @@ fn a_close_that_cannot_be_told_of_stops_and_says_so() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     let ran = Ran::of(
         sandbox
-            .command(&["close-session", &ana, &guest])
+            .command(&["close-session", "--no-wait", &ana, &guest])
             .stdout(full())
             .output()
             .unwrap(),

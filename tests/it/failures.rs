@@ -92,21 +92,14 @@ fn an_opening_is_never_repeated() {
 #[test]
 fn a_close_that_does_not_finish_in_time_is_not_called_closed() {
     let sandbox = Sandbox::new();
-    // Whoever is asked in between which processes are busy breaks off: that changes nothing.
-    let server = FakeServer::answering(vec![
-        outcome("closing", true),
-        None,
-        None,
-        None,
-        outcome("closing", true),
-    ]);
+    let server = FakeServer::answering(vec![outcome("closing", true), outcome("closing", true)]);
     let ran = sandbox.run(&["--server", &server.url, "close-session", "--wait", "1s", ID]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
         (8, format!("closing {ID}\n").as_str())
     );
     assert!(
-        ran.stderr.contains("refused already") && ran.stderr.contains("1s"),
+        ran.stderr.contains("refused already") && ran.stderr.contains("the server stopped waiting"),
         "{}",
         ran.stderr
     );
@@ -116,6 +109,41 @@ fn a_close_that_does_not_finish_in_time_is_not_called_closed() {
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
         (0, format!("closing {ID}\n").as_str(), "")
     );
+}
+
+/// No session goes on because the on-close method of another takes long.
+#[test]
+fn of_many_every_one_is_begun_before_any_is_waited_for() {
+    const OTHER: &str = "6f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+    let sandbox = Sandbox::new();
+    let of_other = |text: Option<String>| text.map(|text| text.replace(ID, OTHER));
+    let server = FakeServer::answering(vec![
+        outcome("closing", true),
+        of_other(outcome("closing", true)),
+        outcome("closed", true),
+        of_other(outcome("closed", true)),
+    ]);
+    let ran = sandbox.run(&["--server", &server.url, "close-session", ID, OTHER]);
+    assert_eq!(
+        (ran.code, ran.stdout),
+        (0, format!("closed {ID}\nclosed {OTHER}\n"))
+    );
+    let requests = server.requests();
+    let waits = |request: &String| !request.contains(r#""wait":0,"#);
+    let asked: Vec<(bool, bool)> = requests
+        .iter()
+        .map(|request| (request.contains(OTHER), waits(request)))
+        .collect();
+    assert_eq!(
+        asked,
+        [(false, false), (true, false), (false, true), (true, true)]
+    );
+    let request_id = |request: &String| {
+        let (_, id) = request.split_once(r#""request_id":""#).unwrap();
+        id[..36].to_owned()
+    };
+    assert_eq!(request_id(&requests[0]), request_id(&requests[2]));
+    assert_ne!(request_id(&requests[0]), request_id(&requests[1]));
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn c09_a_bad_method_keeps_no_session_alive() {
         let warning = format!("warning: {id}: the on-close method for process 1 {told}");
         assert!(closed.stderr.starts_with(&warning), "{}", closed.stderr);
         assert!(line.is_some_and(|line| line.contains("WARN")), "{log}");
-        let hint = "note: what the on-close method said is in the server's log\n";
+        let hint = "note: if the on-close method said why, that is in the server's log\n";
         let may_have_said_why = ["failed", "timed_out"].contains(&result);
         assert_eq!(closed.stderr.ends_with(hint), may_have_said_why);
         let again = sandbox.run(&["close-session", &id]);

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::report::{Onward, Report, Verb};
 use self::targets::Targets;
@@ -18,7 +20,8 @@ use super::method;
 use super::output::Output;
 use super::signals::Signals;
 use super::target::{Access, Calls, Context, Operation};
-use crate::admin::{Admin, EndRequest, Reason};
+use crate::admin::{Admin, EndRequest, Ending, Outcome, Reason};
+use crate::error::Error;
 use crate::on_close::Method;
 use crate::session::{SessionId, SessionIdError};
 use crate::wire::LONGEST_WAIT;
@@ -190,40 +193,132 @@ impl Operation for EndSessions {
             request_id: None,
             actor: context.actor.clone(),
         };
-        let mut signals = Signals::catch()?;
-        let mut report = Report::new(self.verb, request.wait, context);
         let mut targets = if self.reads_stdin() {
             Targets::lines_of(self.stdin)
         } else {
             Targets::named(self.named)
         };
-        report.begin(output);
+        let mut work = Work {
+            admin,
+            // Of many, every one is begun before any is waited for: none goes on because another's method takes long.
+            waits_later: self.verb == Verb::Close && !self.wait.is_zero() && targets.are_many(),
+            signals: Signals::catch()?,
+            report: Report::new(self.verb, request.wait, context),
+            request,
+        };
+        work.report.begin(output);
+        let begun = work.end_each(&mut targets, output).await;
+        work.report.not_attempted = targets.left();
+        work.wait_for_each(begun, output).await;
+        work.report.end(output)
+    }
+}
+
+/// A closing that was begun and is still to be waited for.
+struct Begun {
+    request: EndRequest,
+    since: Instant,
+    outcome: Outcome,
+}
+
+/// Ends targets and tells of it.
+struct Work<'a, A> {
+    admin: &'a A,
+    request: EndRequest,
+    waits_later: bool,
+    signals: Signals,
+    report: Report,
+}
+
+impl<A: Admin> Work<'_, A> {
+    /// Ends one target after the other; answers the closings that are begun and not waited for yet.
+    async fn end_each(&mut self, targets: &mut Targets, output: &mut Output) -> Vec<Begun> {
+        let mut begun = Vec::new();
         loop {
             let target = tokio::select! {
                 biased;
-                signal = signals.next() => { report.stopped = Some(signal); break }
+                signal = self.signals.next() => { self.report.stopped = Some(signal); break }
                 target = targets.next() => target,
             };
-            let Some(target) = target else { break };
             let id = match target {
-                Ok(id) => id,
-                Err(error) => {
-                    report.malformed(output, &error);
+                None => break,
+                Some(Ok(id)) => id,
+                Some(Err(error)) => {
+                    self.report.malformed(output, &error);
                     continue;
                 }
             };
-            let Some(result) = report
-                .attempt(admin, id, &request, &mut signals, output)
-                .await
-            else {
+            let (request, since) = (self.request_for_one(), Instant::now());
+            let Some(result) = self.attempt(id, &request, output).await else {
                 break;
             };
-            let onward = report.record(admin, id, result, output).await;
-            if onward == Onward::Stop || report.stopped.is_some() {
+            match result {
+                Ok(outcome) if self.waits_later && outcome.outcome == Ending::Closing => {
+                    begun.push(Begun {
+                        request,
+                        since,
+                        outcome,
+                    });
+                }
+                result => {
+                    let onward = self.report.record(self.admin, id, result, output).await;
+                    if onward == Onward::Stop {
+                        break;
+                    }
+                }
+            }
+            if self.report.stopped.is_some() {
                 break;
             }
         }
-        report.not_attempted = targets.left();
-        report.end(output)
+        begun
+    }
+
+    fn request_for_one(&self) -> EndRequest {
+        EndRequest {
+            // The same for all tries of this call: it is kept with the closing and recognises a retry.
+            request_id: Some(Uuid::new_v4()),
+            wait: if self.waits_later {
+                Duration::ZERO
+            } else {
+                self.request.wait
+            },
+            ..self.request.clone()
+        }
+    }
+
+    /// Each has the time from its own begin on.
+    async fn wait_for_each(&mut self, begun: Vec<Begun>, output: &mut Output) {
+        for Begun {
+            request,
+            since,
+            outcome,
+        } in begun
+        {
+            let id = outcome.id;
+            let request = EndRequest {
+                wait: self.request.wait.saturating_sub(since.elapsed()),
+                ..request
+            };
+            let result = match self.report.stopped {
+                Some(_) => Some(Ok(outcome)),
+                None => self.attempt(id, &request, output).await,
+            };
+            if let Some(result) = result {
+                // One that cannot be told of keeps nobody waiting: all of them are begun.
+                self.report.record(self.admin, id, result, output).await;
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        id: SessionId,
+        request: &EndRequest,
+        output: &mut Output,
+    ) -> Option<Result<Outcome, Error>> {
+        self.report
+            .attempt(self.admin, id, request, &mut self.signals, output)
+            .await
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Error as AnyError, Result};
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use super::item::{CSV_HEADER, Item};
 use super::waiting;
@@ -18,7 +18,7 @@ use crate::cli::target::Context;
 use crate::cli::text::{json, visible};
 use crate::error::Error;
 use crate::on_close::Freed;
-use crate::session::SessionId;
+use crate::session::{Cause, SessionId};
 use crate::wire::SCHEMA;
 
 /// Which of the two commands.
@@ -36,6 +36,9 @@ impl Verb {
         }
     }
 }
+
+/// How much before its time an answer may come that came in time.
+const SOON: Duration = Duration::from_millis(200);
 
 /// Whether to go on with the next target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub(super) struct Report {
     gave_up: bool,
     /// Why stdout cannot be written any more.
     unwritten: Option<AnyError>,
+    /// After what time the server answered, if that was before it was asked to.
+    cut_short: Option<Duration>,
 }
 
 impl Report {
@@ -87,6 +92,7 @@ impl Report {
             stopped: None,
             gave_up: false,
             unwritten: None,
+            cut_short: None,
         }
     }
 
@@ -99,11 +105,8 @@ impl Report {
         signals: &mut Signals,
         output: &mut Output,
     ) -> Option<Result<Outcome, Error>> {
-        // The same for all tries of this call: it is kept with the closing and recognises a retry.
-        let request = EndRequest {
-            request_id: Some(Uuid::new_v4()),
-            ..request.clone()
-        };
+        let request = request.clone();
+        let (asked, since) = (request.wait, Instant::now());
         let verb = self.verb;
         let ending = async {
             match verb {
@@ -118,6 +121,8 @@ impl Report {
             never = waiting::show(admin, id, output) => match never {},
         };
         output.clear_progress();
+        let waited = since.elapsed();
+        self.cut_short = (waited + SOON < asked).then_some(waited);
         let signal = match result {
             Ok(result) => return Some(result),
             Err(signal) => signal,
@@ -160,10 +165,21 @@ impl Report {
             Ok(outcome) => {
                 self.record_outcome(output, &outcome);
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
-                    let waited = humantime::format_duration(self.wait);
-                    let busy = waiting::busy_now(admin, id).await;
-                    let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
-                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished within {waited}{busy}"));
+                    let waited = match self.cut_short {
+                        Some(waited) => format!(
+                            "when the server stopped waiting, after {}: is it being stopped?",
+                            humantime::format_duration(Duration::from_millis(
+                                u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
+                            ))
+                        ),
+                        None => {
+                            let waited = humantime::format_duration(self.wait);
+                            let busy = waiting::busy_now(admin, id).await;
+                            let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
+                            format!("within {waited}{busy}")
+                        }
+                    };
+                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished {waited}"));
                 }
             }
             Err(error) => self.record_failure(output, id, error),
@@ -198,6 +214,13 @@ impl Report {
                     output.tell_details(&format!("{id}: on-close method for {}", runs::line(run)))
                 }
             }
+        }
+        if self.verb == Verb::Close
+            && (outcome.outcome, outcome.cause) == (Ending::Closed, Some(Cause::Dropped))
+        {
+            output.tell(&format!(
+                "warning: {id} was dropped while it was closing: an on-close method that had not ended by then was ended, or never runs"
+            ));
         }
         if outcome.outcome == Ending::Ignored {
             output.tell(&format!(
@@ -318,7 +341,7 @@ impl Report {
         if self.has_complaint && (!self.is_local || output.verbosity == 0) {
             output.tell(match self.is_local {
                 true => "note: -v shows what an on-close method says",
-                false => "note: what the on-close method said is in the server's log",
+                false => "note: if the on-close method said why, that is in the server's log",
             });
         }
     }

@@ -35,6 +35,14 @@ impl Targets {
         }
     }
 
+    /// Whether there may be more than one.
+    pub(super) fn are_many(&self) -> bool {
+        match self {
+            Self::Named(ids) => ids.len() > 1,
+            Self::Lines(_) => true,
+        }
+    }
+
     /// How many were named and not taken; `None` if nobody knows.
     pub(super) fn left(&self) -> Option<usize> {
         match self {

@@ -11,7 +11,7 @@ use super::work::Late;
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
 use crate::clock::Timestamp;
 use crate::context::Json;
-use crate::on_close::{Freed, Invocation, MethodRun, RunKey};
+use crate::on_close::{Freed, Invocation, MethodResult, MethodRun, RunKey};
 use crate::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, Seq, SessionId};
 use crate::store::record::{Begin, KeptClosing, Row, Tombstone};
 use crate::store::{Applied, End, Part, Unfit};
@@ -194,6 +194,16 @@ impl LiveSet {
 
     /// Does what is due of a closing: processes that were asked are not waited for any more (C08), or nothing is (C09).
     pub(super) fn hurry(&mut self, begin: Seq, now: Timestamp) -> Vec<Row> {
+        self.end_what_is_over(begin, false, now)
+    }
+
+    /// The same; with `unheard`, nobody hears that a process is asked.
+    pub(super) fn end_what_is_over(
+        &mut self,
+        begin: Seq,
+        unheard: bool,
+        now: Timestamp,
+    ) -> Vec<Row> {
         let Some(slot) = self.closings.get(&begin).copied() else {
             return Vec::new();
         };
@@ -204,7 +214,7 @@ impl LiveSet {
         if begin.ends_at <= now {
             return self.finish(slot, Documents::Kept, now);
         }
-        if begin.grace_ends_at > now {
+        if begin.grace_ends_at > now && !unheard {
             return Vec::new();
         }
         let asked = |process: &&Process| process.state == ProcessState::Asked;
@@ -504,11 +514,13 @@ impl LiveSet {
             Some(begin) => (Part::CutShort, [begin.request_id, end.request_id]),
             None => (Part::Began, [end.request_id, None]),
         };
+        let struck = self.strike(slot);
         let (freed, processes) = self.take_processes(slot);
-        let (closing, before, runs) = match begin {
+        let (closing, before, mut runs) = match begin {
             Some(begin) => (Some(begin.seq), begin.freed, begin.runs),
             None => (None, Freed::default(), Vec::new()),
         };
+        runs.extend(struck.iter().map(|(_, run)| run.clone()));
         let mut tombstone = Tombstone {
             freed: before.and(freed),
             runs,
@@ -524,6 +536,7 @@ impl LiveSet {
             record,
             end,
             tombstone,
+            struck,
         }];
         rows.extend(self.free_all(session, &processes, now));
         Prepared {
@@ -531,6 +544,27 @@ impl LiveSet {
             rows,
             answer: Answer::Ended { id, part },
         }
+    }
+
+    /// The methods that were pending and that nobody has begun.
+    fn strike(&mut self, slot: usize) -> Vec<(Seq, MethodRun)> {
+        let is_pending = |process: &&Process| {
+            let closing = process.closing.as_ref();
+            closing.is_some_and(|closing| closing.claimed_until.is_none())
+        };
+        let processes = self.entries[slot].processes.iter().filter(is_pending);
+        let numbers: Vec<ProcessNumber> = processes.map(|process| process.number).collect();
+        let struck = numbers.into_iter().map(|process| {
+            let run = MethodRun {
+                process,
+                result: MethodResult::Struck,
+                took_ms: 0,
+                late: false,
+                detail: None,
+            };
+            (self.next_seq(), run)
+        });
+        struck.collect()
     }
 
     pub(super) fn nothing_to_end(&self, id: SessionId, request_id: Option<Uuid>) -> Prepared {

@@ -177,6 +177,7 @@ pub(super) enum Answer {
     Expired {
         closed: Vec<SessionId>,
         suspended: usize,
+        late: usize,
         is_all: bool,
     },
     OptionsSet {

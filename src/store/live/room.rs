@@ -257,7 +257,9 @@ impl LiveSet {
 
     /// Ends what is due, at most so many; and looks at no more deadlines at once than others can wait for.
     pub(super) fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
+        let late = self.queue.count_late();
         let mut rows = self.ring(limit, now);
+        let late = self.queue.count_late() - late;
         let is_rung_out = rows.len() < limit;
         let (mut closed, mut suspended) = (Vec::new(), 0);
         let mut looks = limit.saturating_mul(LOOKS_PER_ENDING);
@@ -279,6 +281,7 @@ impl LiveSet {
         let answer = Answer::Expired {
             closed,
             suspended,
+            late,
             is_all: is_rung_out && looks > 0 && rows.len() < limit,
         };
         Prepared {

@@ -58,7 +58,9 @@ impl LiveSet {
     /// The same for the closings of these sessions alone.
     pub(super) fn hurry_only(&mut self, ids: &[SessionId], now: Timestamp) -> Vec<Row> {
         let begins: Vec<Seq> = ids.iter().filter_map(|id| self.closing_of(*id)).collect();
-        let rows = begins.into_iter().flat_map(|begin| self.hurry(begin, now));
+        let rows = begins
+            .into_iter()
+            .flat_map(|begin| self.end_what_is_over(begin, true, now));
         rows.collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::admin::{ListQuery, Page};
 use crate::application::{At, ProcessStatus};
 use crate::clock::Timestamp;
 use crate::context::{Context, Name};
-use crate::on_close::Freed;
+use crate::on_close::{Freed, MethodRun};
 use crate::session::{Mode, NameAndSize, Process, ProcessNumber, Seq, Session, SessionId, State};
 use crate::sessions::Visit;
 use crate::store::{Applied, Census, Closure, Found, MadeRoom, Part, Seen, Unfit, Use};
@@ -90,8 +90,10 @@ impl LiveSet {
             Answer::Expired {
                 closed,
                 suspended,
+                late,
                 is_all,
             } => Applied::Expired {
+                late: *late,
                 closed: closed.clone(),
                 suspended: *suspended,
                 is_all: *is_all,
@@ -177,9 +179,11 @@ impl LiveSet {
 
     pub(in crate::store) fn find(&self, id: SessionId, now: Timestamp) -> Told<Found> {
         if let Some(tombstone) = self.closed.get(id) {
+            let mut on_close = tombstone.runs.clone();
+            on_close.extend(self.pending(id));
             let closure = Closure {
                 freed: tombstone.freed,
-                on_close: tombstone.runs.clone(),
+                on_close,
             };
             return Told::at_once(Found::Closed(tombstone.session(id), closure));
         }
@@ -200,6 +204,11 @@ impl LiveSet {
             what: Found::Open(self.session(entry, now), cause, Closure { freed, on_close }),
             durable: entry.told_at(),
         }
+    }
+
+    /// The runs of the on-close method that a closed session still has before it.
+    pub(in crate::store) fn pending(&self, id: SessionId) -> Vec<MethodRun> {
+        self.queue.pending(id)
     }
 
     /// The row of a closed session's closing.
@@ -310,6 +319,7 @@ impl LiveSet {
             active: self.live - self.suspended,
             suspended: self.suspended,
             closing: self.visible - self.live,
+            late: self.queue.count_late() as u64,
             counted: self.counted as u64,
         }
     }

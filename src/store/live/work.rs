@@ -2,15 +2,17 @@
 //! one with ten thousand processes does not keep the others waiting.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::slice::SliceIndex;
 
 use super::processes::Process;
 use super::{Entry, LiveSet, Phase};
 use crate::clock::Timestamp;
 use crate::context::Context;
-use crate::on_close::{Invocation, InvokedProcess, InvokedSession, Ordered, RunKey};
-use crate::session::{Cause, ProcessState, Seq, SessionId};
+use crate::on_close::{
+    Invocation, InvokedProcess, InvokedSession, MethodResult, MethodRun, Ordered, RunKey,
+};
+use crate::session::{Cause, ProcessNumber, ProcessState, Seq, SessionId};
 use crate::store::record::Begin;
 use crate::store::{Claim, Work};
 
@@ -50,7 +52,7 @@ pub(super) struct Late {
 /// The late documents of a session.
 #[derive(Default)]
 struct LateSession {
-    count: usize,
+    processes: BTreeSet<ProcessNumber>,
     /// Those that nobody has.
     waiting: VecDeque<Seq>,
 }
@@ -77,7 +79,8 @@ impl Queue {
     ) {
         let key = invocation.run_key();
         self.late_of.insert(key, seq);
-        self.late_sessions.entry(key.session).or_default().count += 1;
+        let session_of = self.late_sessions.entry(key.session).or_default();
+        session_of.processes.insert(key.process);
         match claimed_until {
             Some(until) => self.claims.push(Reverse((until, Claimed::Late(seq)))),
             None => self.let_wait(key.session, seq),
@@ -114,12 +117,31 @@ impl Queue {
     pub(super) fn take_late(&mut self, key: RunKey) -> Option<(Seq, Late)> {
         let seq = self.late_of.remove(&key)?;
         if let Some(session) = self.late_sessions.get_mut(&key.session) {
-            session.count -= 1;
-            if session.count == 0 {
+            session.processes.remove(&key.process);
+            if session.processes.is_empty() {
                 self.late_sessions.remove(&key.session);
             }
         }
         self.late.remove(&seq).map(|late| (seq, late))
+    }
+
+    /// How many are late.
+    pub(super) fn count_late(&self) -> usize {
+        self.late.len()
+    }
+
+    /// The methods of a closed session that are still to run, or run now.
+    pub(super) fn pending(&self, id: SessionId) -> Vec<MethodRun> {
+        let session = self.late_sessions.get(&id);
+        let processes = session.into_iter().flat_map(|session| &session.processes);
+        let pending = |process: &ProcessNumber| MethodRun {
+            process: *process,
+            result: MethodResult::Pending,
+            took_ms: 0,
+            late: true,
+            detail: None,
+        };
+        processes.map(pending).collect()
     }
 
     /// Whether a method of a closed session is still to run.

@@ -42,7 +42,12 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
             last_request_at,
             end,
             tombstone,
+            struck,
         } => {
+            for (seq, run) in struck {
+                let closing = Some(tombstone.closing);
+                runs::keep(transaction, tombstone.session, *seq, closing, run)?;
+            }
             if let Some(begin) = begin {
                 finish(transaction, *begin, tombstone)?;
                 cut_short(transaction, *begin, end)?;

@@ -312,8 +312,14 @@ impl Store for SqliteStore {
             },
             None => None,
         };
-        self.ask(move |reader| reader.history(&query, closing))
-            .await
+        let mut page = self
+            .ask(move |reader| reader.history(&query, closing))
+            .await?;
+        let live = self.shared.live.read()?;
+        for entry in &mut page.items {
+            entry.on_close.extend(live.pending(entry.id));
+        }
+        Ok(page)
     }
 
     async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {
