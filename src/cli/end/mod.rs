@@ -5,6 +5,7 @@ mod report;
 mod targets;
 mod waiting;
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::time::Duration;
 
@@ -205,11 +206,14 @@ impl Operation for EndSessions {
             signals: Signals::catch()?,
             report: Report::new(self.verb, request.wait, context),
             request,
+            seen: HashSet::new(),
+            again: Vec::new(),
         };
         work.report.begin(output);
         let begun = work.end_each(&mut targets, output).await;
         work.report.not_attempted = targets.left();
         work.wait_for_each(begun, output).await;
+        work.end_again(output).await;
         work.report.end(output)
     }
 }
@@ -228,6 +232,9 @@ struct Work<'a, A> {
     waits_later: bool,
     signals: Signals,
     report: Report,
+    seen: HashSet<SessionId>,
+    /// Those that were named before.
+    again: Vec<SessionId>,
 }
 
 impl<A: Admin> Work<'_, A> {
@@ -242,6 +249,11 @@ impl<A: Admin> Work<'_, A> {
             };
             let id = match target {
                 None => break,
+                // Once more when the first time is over.
+                Some(Ok(id)) if !self.seen.insert(id) => {
+                    self.again.push(id);
+                    continue;
+                }
                 Some(Ok(id)) => id,
                 Some(Err(error)) => {
                     self.report.malformed(output, &error);
@@ -306,6 +318,22 @@ impl<A: Admin> Work<'_, A> {
             };
             if let Some(result) = result {
                 // One that cannot be told of keeps nobody waiting: all of them are begun.
+                self.report.record(self.admin, id, result, output).await;
+            }
+        }
+    }
+
+    /// Asks once more of those that were named more than once.
+    async fn end_again(&mut self, output: &mut Output) {
+        for id in std::mem::take(&mut self.again) {
+            if self.report.stopped.is_some() {
+                return;
+            }
+            let request = EndRequest {
+                wait: self.request.wait,
+                ..self.request_for_one()
+            };
+            if let Some(result) = self.attempt(id, &request, output).await {
                 self.report.record(self.admin, id, result, output).await;
             }
         }
