@@ -137,7 +137,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s q -l qui
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l reason -d 'Why, for the record: at most 256 characters' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l wait -d 'Wait this long for each session to be closed, from its begin; all cookies are refused before the first wait' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l on-close -d 'With --local: call this program for each process that closes, in place of what the last server called; or save, or none' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
@@ -153,7 +153,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s v -l verbose -d 'Tell more on stderr'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l reason -d 'Why, for the record: at most 256 characters' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l wait -d 'Wait this long for a session to be closed; its cookie is refused from the start' -r
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l wait -d 'Wait this long for each session to be closed, from its begin; all cookies are refused before the first wait' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l on-close -d 'With --local: call this program for each process that closes, in place of what the last server called; or save, or none' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F

@@ -38,7 +38,7 @@ Examples:
 pub(super) struct CloseArguments {
     #[command(flatten)]
     common: Arguments,
-    /// Wait this long for a session to be closed; its cookie is refused from the start
+    /// Wait this long for each session to be closed, from its begin; all cookies are refused before the first wait
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Return as soon as the cookie is refused; called by an on-close method, it always does
