@@ -1,5 +1,9 @@
 //! What the application routes refuse, and how they say so (413, 422, 400, 404, 409): asked of the built binary byte by byte.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, Server};
@@ -184,6 +188,20 @@ fn names_values_and_sizes_are_refused_with_a_reason() {
         assert_eq!((status, kind.as_str()), (400, "invalid"), "{detail}");
         assert!(detail.contains(says), "{detail}");
     }
+    // An array is no object, though its fields may come in the right order.
+    for (path, body) in [
+        (String::new(), "[]"),
+        (String::new(), r#"["posi","10.1.1.1"]"#),
+        (format!("/{id}/login"), r#"["zed"]"#),
+        (format!("/{id}/close"), r#"["why",0]"#),
+        (of(""), "[60000]"),
+    ] {
+        let (status, kind, detail) = refused(&server, "POST", path.trim_end_matches('/'), body);
+        assert_eq!((status, kind.as_str()), (400, "invalid"), "{path} {body}");
+        assert!(detail.contains("not a JSON object"), "{detail}");
+    }
+    let shown = sandbox.run(&["show", &id, "-o", "json"]).ok();
+    assert!(shown.contains("\"user\":null"), "{shown}");
     let unknown = "/5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11/processes/1";
     assert_eq!(refused(&server, "GET", unknown, "").0, 404);
     sandbox.run(&["close-session", &id]).ok();
@@ -198,4 +216,29 @@ fn names_values_and_sizes_are_refused_with_a_reason() {
         .0,
         410
     );
+}
+
+/// Whoever sends its body after its head is refused when it has sent it, and can read why.
+#[test]
+fn a_refusal_waits_for_the_body() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let id = server.open(&json!({}));
+    let socket = server.admin.strip_prefix("unix:").expect("a socket");
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let path = format!("/v1/sessions/{id}/processes/1/variables/a%00b");
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let early = stream.read(&mut [0; 64]);
+    assert!(early.is_err(), "refused before the body came: {early:?}");
+    stream.set_read_timeout(None).unwrap();
+    stream.write_all(b"123").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
 }

@@ -1388,18 +1388,44 @@ async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
     })
     .await;
     assert_eq!(run.result, MethodResult::Succeeded);
+    // One that was only queued is struck, which is no secret.
+    fs::remove_file(script.path("go")).unwrap();
+    let (running, _) = place.enter().await;
+    let (queued, _) = place.enter().await;
+    place.admin().close(running, operator()).await.unwrap();
+    until("another run", async || {
+        (script.documents().len() == 2).then_some(())
+    })
+    .await;
+    place.admin().close(queued, operator()).await.unwrap();
+    let dropped = place
+        .admin()
+        .drop_session(queued, operator())
+        .await
+        .unwrap();
+    assert_eq!(dropped.on_close[0].result, MethodResult::Struck);
+    let entry = place.admin().closed(queued).await.unwrap();
+    assert_eq!(entry.on_close, dropped.on_close);
+    place
+        .admin()
+        .drop_session(running, operator())
+        .await
+        .unwrap();
+    until("the end of the run that was cut short", async || {
+        finished(place.admin().closed(running).await.unwrap())
+    })
+    .await;
     // What is forgotten has no run that is still to come.
     let (pending, _) = place.enter().await;
-    fs::remove_file(script.path("go")).unwrap();
     place.admin().close(pending, operator()).await.unwrap();
     until("the next run", async || {
-        (script.documents().len() == 2).then_some(())
+        (script.documents().len() == 3).then_some(())
     })
     .await;
     place.clock().advance(60 * SECOND);
     closed(&place, pending).await;
     place.clock().advance(31 * 24 * 3600 * SECOND);
-    assert_eq!(place.registry().forget().await.unwrap(), 1);
+    assert_eq!(place.registry().forget().await.unwrap(), 3);
     assert!(place.admin().closed(pending).await.is_ok());
     fs::write(script.path("go"), "").unwrap();
     until("its end", async || {

@@ -255,3 +255,24 @@ async fn what_others_have_begun_is_left_to_the_next_server() {
     let entry = server.closed(pending).await.unwrap();
     assert_eq!(entry.on_close.len(), 3, "each process has its run");
 }
+
+/// Without a server nobody hears that a process is asked: its method runs at once (C08).
+#[tokio::test]
+async fn without_a_server_no_process_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(MONDAY.parse().unwrap());
+    let server = registry(directory.path(), &clock);
+    let id = start(&server).await;
+    drop(server);
+    let command = registry(directory.path(), &clock);
+    let waiting = EndRequest {
+        wait: Duration::from_secs(10),
+        ..EndRequest::by(Actor::user(0))
+    };
+    let closed = command
+        .work_while(command.close(id, waiting))
+        .await
+        .unwrap();
+    assert_eq!(closed.outcome, Ending::Closed);
+    assert_eq!((closed.freed.processes, closed.on_close.len()), (3, 3));
+}
