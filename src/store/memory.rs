@@ -95,11 +95,9 @@ impl Store for MemoryStore {
             },
             None => None,
         };
-        let live = self.live.read()?;
+        let pending = self.live.read()?.pending(id).what;
         let mut page = self.archive()?.page(&query, closing);
-        for entry in &mut page.items {
-            entry.on_close.extend(live.pending(entry.id));
-        }
+        pending.add_to(&mut page);
         Ok(page)
     }
 

@@ -15,37 +15,54 @@ use sessionctl::session::SessionId;
 use sessionctl::token::Token;
 use sessionctl::wire::{OpenedBody, Problem};
 
+/// Time after which no answer comes any more: longer than any request here waits.
+pub(crate) const NO_ANSWER: Duration = Duration::from_secs(30);
+
 /// An application's side of the admin API.
 pub(crate) struct AppClient {
     http: reqwest::Client,
+    /// What goes before every path.
+    base: String,
     token: String,
 }
 
 impl AppClient {
     /// Over a unix socket, with the application's token.
     pub(crate) fn new(socket: &Path, token: &Token) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .unix_socket(socket)
-            .build()
-            .expect("an HTTP client");
+        let http = reqwest::Client::builder().no_proxy().unix_socket(socket);
+        Self::with(http, "http://localhost", token)
+    }
+
+    /// Over TCP, to a server that may go away.
+    pub(crate) fn over_tcp(url: &str, token: &Token) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(NO_ANSWER);
+        Self::with(http, url, token)
+    }
+
+    fn with(http: reqwest::ClientBuilder, base: &str, token: &Token) -> Self {
         Self {
-            http,
+            http: http.build().expect("an HTTP client"),
+            base: base.into(),
             token: token.expose().into(),
         }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<String>) -> Response {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Response, Error> {
         let mut request = self
             .http
-            .request(method, format!("http://localhost/v1/sessions{path}"))
+            .request(method, format!("{}/v1/sessions{path}", self.base))
             .header("Authorization", format!("Bearer {}", self.token));
         if let Some(body) = body {
             request = request
                 .header("Content-Type", "application/json")
                 .body(body);
         }
-        request.send().await.expect("an answer")
+        request.send().await.map_err(unanswered)
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -54,12 +71,12 @@ impl AppClient {
         path: &str,
         body: Option<String>,
     ) -> Result<T, Error> {
-        let bytes = checked(self.send(method, path, body).await).await?;
+        let bytes = checked(self.send(method, path, body).await?).await?;
         Ok(serde_json::from_slice(&bytes).expect("the JSON that is asked for"))
     }
 
     async fn tell(&self, method: Method, path: &str, body: Option<String>) -> Result<(), Error> {
-        let response = self.send(method, path, body).await;
+        let response = self.send(method, path, body).await?;
         let status = response.status();
         let bytes = checked(response).await?;
         assert_eq!(status, StatusCode::NO_CONTENT, "{bytes:?}");
@@ -72,9 +89,17 @@ impl AppClient {
     }
 }
 
+/// No whole answer came: who knows what was done.
+pub(crate) fn unanswered(error: reqwest::Error) -> Error {
+    Error::OutcomeUnknown {
+        server: "the server".into(),
+        source: error.into(),
+    }
+}
+
 async fn checked(response: Response) -> Result<Vec<u8>, Error> {
     let status = response.status();
-    let bytes = response.bytes().await.expect("a body").to_vec();
+    let bytes = response.bytes().await.map_err(unanswered)?.to_vec();
     if status.is_success() {
         return Ok(bytes);
     }

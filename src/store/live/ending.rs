@@ -347,6 +347,7 @@ impl LiveSet {
             return late.map(|late| self.finish_late_of_live(slot, key, late, run, saved));
         }
         let seq = self.next_seq();
+        self.queue.late_changed = seq;
         let tombstone = match slot.map(|slot| &mut self.entries[slot].phase) {
             Some(Phase::Ended(tombstone)) => Some(tombstone.as_mut()),
             _ => self.closed.get_mut(key.session),
@@ -384,6 +385,7 @@ impl LiveSet {
         saved: Option<Json>,
     ) -> Row {
         let (seq, session) = self.changing(slot);
+        self.queue.late_changed = seq;
         let entry = &mut self.entries[slot];
         let saved = saved.filter(|_| entry.may_have_of(kept.user()));
         entry.saved |= saved.is_some();

@@ -1,10 +1,11 @@
 //! What is told of the live set: to a client, to an operator, to whoever made a change.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::saved::named;
 use super::{Answer, Entry, LiveSet, Phase, Told, processes};
-use crate::admin::{ListQuery, Page};
+use crate::admin::{HistoryPage, ListQuery, Page};
 use crate::application::{At, ProcessStatus};
 use crate::clock::Timestamp;
 use crate::context::{Context, Name};
@@ -180,7 +181,7 @@ impl LiveSet {
     pub(in crate::store) fn find(&self, id: SessionId, now: Timestamp) -> Told<Found> {
         if let Some(tombstone) = self.closed.get(id) {
             let mut on_close = tombstone.runs.clone();
-            on_close.extend(self.pending(id));
+            on_close.extend(self.queue.pending(id));
             let closure = Closure {
                 freed: tombstone.freed,
                 on_close,
@@ -206,9 +207,18 @@ impl LiveSet {
         }
     }
 
-    /// The runs of the on-close method that a closed session still has before it.
-    pub(in crate::store) fn pending(&self, id: SessionId) -> Vec<MethodRun> {
-        self.queue.pending(id)
+    /// The runs of the on-close method that closed sessions, or this one, still have before them. What is not among them any
+    /// more has left its own row.
+    pub(in crate::store) fn pending(&self, id: Option<SessionId>) -> Told<Pending> {
+        let ids = match id {
+            Some(id) => vec![id],
+            None => self.queue.late_ids().collect(),
+        };
+        let pending = ids.into_iter().map(|id| (id, self.queue.pending(id)));
+        Told {
+            what: Pending(pending.collect()),
+            durable: self.queue.late_changed,
+        }
     }
 
     /// The row of a closed session's closing.
@@ -394,6 +404,21 @@ fn shown_process(process: &processes::Process, now: Timestamp) -> Process {
         variables: variables.map(named).collect(),
         selections: selections.map(named).collect(),
         locks: context.locks.clone(),
+    }
+}
+
+/// Runs that are still to come, by session.
+pub(in crate::store) struct Pending(HashMap<SessionId, Vec<MethodRun>>);
+
+impl Pending {
+    /// Adds them to what a look came upon that was taken after this one.
+    pub(in crate::store) fn add_to(mut self, page: &mut HistoryPage) {
+        for entry in &mut page.items {
+            let mut pending = self.0.remove(&entry.id).unwrap_or_default();
+            let has_ended = |process| entry.on_close.iter().any(|run| run.process == process);
+            pending.retain(|run| !has_ended(run.process));
+            entry.on_close.extend(pending);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Queue {
     /// The same by sessions, which take turns with them too.
     late_sessions: HashMap<SessionId, LateSession>,
     late_turns: VecDeque<SessionId>,
+    /// The last row of a late run.
+    pub(super) late_changed: Seq,
     /// Whether the next run is a late one, if there is one: they take turns with the others.
     is_lates_turn: bool,
     /// When work may be taken again that somebody has.
@@ -123,6 +125,11 @@ impl Queue {
             }
         }
         self.late.remove(&seq).map(|late| (seq, late))
+    }
+
+    /// The sessions that have late documents.
+    pub(super) fn late_ids(&self) -> impl Iterator<Item = SessionId> {
+        self.late_sessions.keys().copied()
     }
 
     /// How many are late.

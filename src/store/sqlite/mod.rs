@@ -312,13 +312,13 @@ impl Store for SqliteStore {
             },
             None => None,
         };
+        // Looked at first: what ends in between is then found on disk.
+        let told = self.shared.live.read()?.pending(id);
+        let pending = self.shared.when_durable(told).await?;
         let mut page = self
             .ask(move |reader| reader.history(&query, closing))
             .await?;
-        let live = self.shared.live.read()?;
-        for entry in &mut page.items {
-            entry.on_close.extend(live.pending(entry.id));
-        }
+        pending.add_to(&mut page);
         Ok(page)
     }
 
