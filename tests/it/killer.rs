@@ -13,19 +13,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use sessionctl::admin::{Admin as _, HistoryQuery, ListQuery, LockQuery};
-use sessionctl::application::{Application as _, At};
+use sessionctl::admin::Admin as _;
 use sessionctl::clock::{Clock as _, SystemClock};
 use sessionctl::error::Error;
 use sessionctl::on_close::{Invocation, RunKey};
-use sessionctl::session::{SessionId, State};
+use sessionctl::session::SessionId;
 use sessionctl::token::Token;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::killer_check::Found;
 use crate::killer_clients::{KillerClient, Shared, Target, Ways};
 use crate::killer_history::{Answer, Asked, Event, Histories, Moment};
+use crate::killer_look::{Found, remembered};
 use crate::random_changes::Random;
 use crate::sandbox::{Sandbox, Server};
 
@@ -282,7 +281,7 @@ impl Killer {
             .values()
             .flat_map(|story| story.tokens());
         let tokens: Vec<String> = tokens.chain(again).collect();
-        self.runtime.block_on(look(&self.ways, tokens))
+        self.runtime.block_on(Found::by(&self.ways, tokens))
     }
 
     /// Reads what the method has kept since the last time, and what the history tells of sessions that are over.
@@ -409,70 +408,6 @@ fn unanswered_close(event: &Event) -> Option<(SessionId, Uuid)> {
     }
 }
 
-async fn look(ways: &Ways, tokens: Vec<String>) -> Found {
-    let mut found = Found::default();
-    let mut after = None;
-    loop {
-        let query = ListQuery { after, limit: None };
-        let page = ways.admin.list(query).await.unwrap();
-        for session in page.items {
-            let details = match ways.admin.show(session.id).await {
-                // It may have been closing.
-                Err(Error::Closed(_)) => continue,
-                details => details.unwrap(),
-            };
-            found.sessions.insert(session.id, details);
-        }
-        after = page.next;
-        found.as_of = page.as_of;
-        if after.is_none() {
-            break;
-        }
-    }
-    for (id, details) in &found.sessions {
-        if details.session.state == State::Closing {
-            continue;
-        }
-        for process in &details.processes {
-            let at = At {
-                id: *id,
-                process: process.number,
-            };
-            let key = RunKey {
-                session: *id,
-                process: process.number,
-            };
-            let context = ways.app.context(at).await.unwrap();
-            found.contexts.insert(key, context);
-        }
-    }
-    let page = ways.admin.locks(LockQuery::default()).await.unwrap();
-    found.locks = page.items;
-    for token in tokens {
-        let is_accepted = ways.check(&token, false).await.unwrap();
-        found.accepted.insert(token, is_accepted);
-    }
-    found
-}
-
-/// All sessions that the history tells of.
-async fn remembered(ways: &Ways) -> std::collections::HashSet<SessionId> {
-    let mut remembered = std::collections::HashSet::new();
-    let mut before = None;
-    loop {
-        let query = HistoryQuery {
-            before,
-            ..HistoryQuery::default()
-        };
-        let page = ways.admin.history(query).await.unwrap();
-        before = page.items.last().map(|entry| entry.seq);
-        remembered.extend(page.items.iter().map(|entry| entry.id));
-        if !page.truncated {
-            return remembered;
-        }
-    }
-}
-
 /// Kills servers for so many seconds, or for as many as the environment says.
 fn kill_for(seconds: u64, has_method: bool) -> Tried {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
@@ -486,6 +421,13 @@ fn kill_for(seconds: u64, has_method: bool) -> Tried {
         killer.round();
     }
     killer.finish();
+    if number("KILLER_SECONDS").is_some() {
+        #[expect(
+            clippy::print_stderr,
+            reason = "whoever lets it run for long wants to know"
+        )]
+        let () = eprintln!("KILLER_SEED={seed}: {:?}", killer.tried);
+    }
     killer.tried
 }
 

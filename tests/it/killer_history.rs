@@ -37,6 +37,12 @@ impl Span {
     }
 }
 
+/// After everything that was asked so far.
+pub(crate) const AFTERWARDS: Span = Span {
+    asked: NEVER,
+    until: NEVER,
+};
+
 /// A request, and what came of it.
 #[derive(Debug)]
 pub(crate) struct Event {

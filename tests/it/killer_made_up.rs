@@ -10,8 +10,8 @@ use sessionctl::on_close::{Invocation, RunKey};
 use sessionctl::session::{HeldLock, Kind, ProcessNumber, Seq, SessionDetails, SessionId};
 use uuid::Uuid;
 
-use crate::killer_check::Found;
 use crate::killer_history::{Answer, Asked, Event, Histories, Moment, Slot, Span, Value};
+use crate::killer_look::Found;
 
 const AT: &str = "2026-11-23T01:00:00.000Z";
 
@@ -253,7 +253,7 @@ impl Verdict {
         assert!(is_said, "{words:?} in {:?}", self.faults);
     }
 
-    fn must_be_missing(self, words: &str) {
+    fn must_miss(self, words: &str) {
         assert_eq!(self.faults, Vec::<String>::new());
         let missing = self.histories.missing(true);
         let is_said = missing.iter().any(|missing| missing.contains(words));
@@ -492,10 +492,8 @@ fn the_method_runs_for_every_process_of_a_session_that_was_closed() {
     closed().ran(cart()).remembered("command").must_be_fine();
     closed()
         .remembered("command")
-        .must_be_missing("the method has not run for process 1");
-    closed()
-        .ran(cart())
-        .must_be_missing("it is not in the history");
+        .must_miss("the method has not run for process 1");
+    closed().ran(cart()).must_miss("it is not in the history");
     closed()
         .ran(json!({}))
         .must_be_wrong("Nothing is in Variable");
