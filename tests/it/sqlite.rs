@@ -201,13 +201,14 @@ async fn another_programs_lock_is_waited_for() {
 /// A closing whose begin is on disk and whose end cannot be written is under way: neither closed nor undone.
 #[tokio::test]
 async fn a_closing_whose_end_fails_is_still_begun() {
-    let place = OnDisk::start(roomy(), Work::Regular).await;
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
     let (id, token) = place.enter().await;
     let disk = database(&place);
     let trigger =
         "CREATE TRIGGER broken BEFORE UPDATE ON closings BEGIN SELECT RAISE(ABORT, 'broken'); END";
     disk.execute_batch(trigger).unwrap();
-    let outcome = place.close(id).await;
+    let outcome = place.admin().close(id, operator()).await.unwrap();
+    assert!(place.registry().finish_begun().await.is_err());
     assert_eq!(
         (outcome.outcome, outcome.initiated),
         (Ending::Closing, true)
@@ -219,6 +220,7 @@ async fn a_closing_whose_end_fails_is_still_begun() {
     disk.execute_batch("DROP TRIGGER broken").unwrap();
     let place = crate::places::Durable::restart(place).await;
     assert!(!place.is_live(&token).await);
+    place.registry().finish_begun().await.unwrap();
     assert_eq!(place.close(id).await.cause, Some(Cause::Command));
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::processes::Process;
+use super::process::Process;
 use super::{Answer, Entry, LiveSet, Phase, Prepared, Told};
 use crate::admin::{LockPage, LockQuery, PAGE_LIMIT};
 use crate::application::At;

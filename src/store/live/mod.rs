@@ -3,9 +3,11 @@
 //! `prepare` decides a change and publishes what it refuses; `publish` makes visible what a commit has made durable.
 //! Everything sits behind one `RwLock` of the store around it; touches need only a shared borrow.
 
+mod closed;
 mod ending;
 mod locks;
 mod opening;
+mod process;
 mod processes;
 mod restore;
 mod room;
@@ -21,9 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
 
-use self::ending::Closed;
+use self::closed::Closed;
 use self::locks::LockTable;
-use self::processes::Process;
+use self::process::Process;
 use self::room::Rank;
 pub(super) use self::saved::named;
 use self::timers::Timers;

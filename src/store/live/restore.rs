@@ -1,6 +1,6 @@
 //! Puts back what a store had kept, as it was when the last server stopped or died (C17).
 
-use super::processes::Process;
+use super::process::Process;
 use super::{LiveSet, Phase};
 use crate::clock::Timestamp;
 use crate::context::{Context, Lock};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::saved::named;
-use super::{Answer, Entry, LiveSet, Phase, Told, processes};
+use super::{Answer, Entry, LiveSet, Phase, Told, process};
 use crate::admin::{HistoryPage, ListQuery, Page};
 use crate::application::{At, ProcessStatus};
 use crate::clock::Timestamp;
@@ -261,7 +261,7 @@ impl LiveSet {
         self.renew(at, now);
         let slot = self.by_id.get(&at.id).copied();
         let process = slot.and_then(|slot| self.entries[slot].process(at.process));
-        let context = process.and_then(processes::Process::context);
+        let context = process.and_then(process::Process::context);
         self.status(at, now)
             .map(|status| status.map(|_| context.cloned().unwrap_or_default()))
     }
@@ -372,7 +372,7 @@ impl LiveSet {
     }
 }
 
-fn lock_count(process: &processes::Process) -> u32 {
+fn lock_count(process: &process::Process) -> u32 {
     count(process.context().map_or(0, |context| context.locks.len()))
 }
 
@@ -381,7 +381,7 @@ fn count(length: usize) -> u32 {
 }
 
 /// A process as operators see it: names and sizes, not the values.
-fn shown_process(process: &processes::Process, now: Timestamp) -> Process {
+fn shown_process(process: &process::Process, now: Timestamp) -> Process {
     let nothing = Context::default();
     let context = process.context().unwrap_or(&nothing);
     let named = |(name, bytes): (&Name, usize)| NameAndSize {

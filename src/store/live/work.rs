@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::slice::SliceIndex;
 
-use super::processes::Process;
+use super::process::Process;
 use super::{Entry, LiveSet, Phase};
 use crate::clock::Timestamp;
 use crate::context::Context;
