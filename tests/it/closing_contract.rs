@@ -8,16 +8,17 @@ use futures_util::future::join_all;
 use sessionctl::admin::{
     Admin as _, EndRequest, Ending, HistoryEntry, HistoryQuery, LockQuery, OpenRequest, Outcome,
 };
-use sessionctl::application::{Application as _, At};
+use sessionctl::application::Application as _;
 use sessionctl::error::Error;
-use sessionctl::on_close::{Freed, MethodResult, MethodRun};
+use sessionctl::on_close::{Freed, Invocation, MethodResult, MethodRun};
 use sessionctl::options::{Options, Value};
 use sessionctl::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, SessionId, State};
 use sessionctl::sessions::Sessions as _;
 
 use crate::contexts::{
-    KEEP, SECOND, Script, an_hour, closed, fill, first, invoice, json, mobile, name, open_mobile,
-    save, selection, suspended, suspending, until,
+    KEEP, SECOND, Script, an_hour, closed, fill, first, held_locks, invoice, json, mobile, name,
+    open_as, open_mobile, process, put, queued, save, selection, soon, suspended, suspending,
+    until,
 };
 use crate::places::{
     BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
@@ -54,6 +55,9 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     a_drop_runs_no_method_and_ends_one_that_runs,
     options_change_only_closings_that_begin_later,
     ten_thousand_processes_close,
+    a_closing_keeps_the_time_limit_that_it_began_with,
+    a_full_context_meets_every_method,
+    c05_who_was_evicted_is_inherited_from,
 });
 
 in_every_place!(durably { OnDisk, BehindServer } {
@@ -69,13 +73,7 @@ async fn c05_the_method_sees_the_context_and_what_it_answers_is_saved<P: Place>(
     let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
     let (id, token) = place.enter().await;
     fill(&place, first(id)).await;
-    let lock = place
-        .admin()
-        .locks(LockQuery::default())
-        .await
-        .unwrap()
-        .items
-        .remove(0);
+    let lock = held_locks(&place).await.remove(0);
     let request = EndRequest {
         reason: Some("ticket 88".to_owned().try_into().unwrap()),
         ..waiting()
@@ -135,19 +133,9 @@ async fn c05_the_method_sees_the_context_and_what_it_answers_is_saved<P: Place>(
 async fn c05_a_stolen_closed_cookie_inherits_nothing<P: Place>() {
     let place: P = save(roomy()).await;
     let (id, token) = place.enter().await;
-    place
-        .app()
-        .set_variable(first(id), name("secret"), Some(json("42")))
-        .await
-        .unwrap();
+    put(&place, first(id), "secret", "42").await;
     place.close(id).await;
-    let thief = place
-        .web()
-        .enter(Some(&token), browser())
-        .await
-        .unwrap()
-        .visit
-        .id;
+    let thief = place.enter_with(&token).await;
     assert_ne!(thief, id);
     let saved = place.app().take_saved(thief).await.unwrap();
     assert_eq!((saved.previous, saved.items.len()), (None, 0));
@@ -160,20 +148,10 @@ async fn c05_a_stolen_closed_cookie_inherits_nothing<P: Place>() {
 async fn c05_a_session_that_ended_by_itself_is_inherited_from_once<P: Place>() {
     let place: P = save(an_hour()).await;
     let (id, token) = place.enter().await;
-    place
-        .app()
-        .set_variable(first(id), name("cart"), Some(json("[7]")))
-        .await
-        .unwrap();
+    put(&place, first(id), "cart", "[7]").await;
     place.clock().advance(3600 * SECOND);
     closed(&place, id).await;
-    let next = place
-        .web()
-        .enter(Some(&token), browser())
-        .await
-        .unwrap()
-        .visit
-        .id;
+    let next = place.enter_with(&token).await;
     let looked = place.app().look_at_saved(next).await.unwrap();
     assert_eq!(looked.previous, Some(id));
     let saved = place.app().take_saved(next).await.unwrap();
@@ -188,13 +166,7 @@ async fn c05_a_session_that_ended_by_itself_is_inherited_from_once<P: Place>() {
     );
     let again = place.app().take_saved(next).await.unwrap();
     assert_eq!((again.previous, again.items.len()), (None, 0), "once");
-    let other = place
-        .web()
-        .enter(Some(&token), browser())
-        .await
-        .unwrap()
-        .visit
-        .id;
+    let other = place.enter_with(&token).await;
     assert_eq!(
         place.app().take_saved(other).await.unwrap().previous,
         None,
@@ -206,19 +178,9 @@ async fn c05_the_same_user_inherits_after_a_log_in<P: Place>() {
     let place: P = save(roomy()).await;
     let (id, _) = place.enter().await;
     let token = place.app().log_in(id, "ana".into()).await.unwrap().token;
-    place
-        .app()
-        .set_variable(first(id), name("cart"), Some(json("[8]")))
-        .await
-        .unwrap();
+    put(&place, first(id), "cart", "[8]").await;
     place.close(id).await;
-    let next = place
-        .web()
-        .enter(Some(&token), browser())
-        .await
-        .unwrap()
-        .visit
-        .id;
+    let next = place.enter_with(&token).await;
     assert_eq!(
         place.app().look_at_saved(next).await.unwrap().previous,
         None
@@ -255,15 +217,7 @@ async fn c06_what_a_closing_frees_is_counted<P: Place>() {
     };
     assert_eq!(outcome.freed, freed);
     assert!(outcome.on_close.is_empty(), "there is no method");
-    assert!(
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(held_locks(&place).await.is_empty());
     let entry = place.admin().closed(id).await.unwrap();
     assert_eq!(
         (entry.freed, entry.cause, entry.expires_at.as_millis()),
@@ -277,24 +231,13 @@ async fn c08_a_mobile_session_asks_its_processes_to_finish<P: Place>() {
     let script = Script::new(KEEP);
     let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
     let id = open_mobile(&place, 3).await;
-    let at = |process| At {
-        id,
-        process: ProcessNumber(process),
-    };
-    place
-        .app()
-        .set_variable(at(2), name("mine"), Some(json("2")))
-        .await
-        .unwrap();
+    put(&place, process(id, 2), "mine", "2").await;
     let started = place.admin().show(id).await.unwrap().session;
     assert_eq!((started.kind, started.process_count), (Kind::Mobile, 3));
-    let polled = place.app().poll_process(at(1), 60 * SECOND);
-    let closing = async {
-        // The poll is under way before the close.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        place.admin().close(id, operator()).await.unwrap()
-    };
-    let (polled, outcome) = tokio::join!(polled, closing);
+    // On a server the poll may not have arrived when the close does: then it is answered by what it finds.
+    let polled = place.app().poll_process(process(id, 1), 60 * SECOND);
+    let closing = async { place.admin().close(id, operator()).await.unwrap() };
+    let (polled, outcome) = soon(async { tokio::join!(polled, closing) }).await;
     assert_eq!(polled.unwrap().state, ProcessState::Asked, "at once");
     assert_eq!(
         (outcome.outcome, outcome.initiated, outcome.freed.processes),
@@ -309,21 +252,20 @@ async fn c08_a_mobile_session_asks_its_processes_to_finish<P: Place>() {
             .all(|process| process.state == ProcessState::Asked)
     );
     // While it is asked a process may still write; nothing locks any more.
-    place
-        .app()
-        .set_variable(at(2), name("last"), Some(json("3")))
-        .await
-        .unwrap();
+    put(&place, process(id, 2), "last", "3").await;
     assert!(matches!(
-        place.app().lock(at(2), invoice("1"), Duration::ZERO).await,
+        place
+            .app()
+            .lock(process(id, 2), invoice("1"), Duration::ZERO)
+            .await,
         Err(Error::Closing(_))
     ));
     assert!(matches!(
         place.app().start_process(id, None).await,
         Err(Error::Closing(_))
     ));
-    for process in [1, 2] {
-        place.app().end_process(at(process)).await.unwrap();
+    for number in [1, 2] {
+        place.app().end_process(process(id, number)).await.unwrap();
     }
     until("two runs", async || {
         let processes = place.admin().show(id).await.unwrap().processes;
@@ -347,7 +289,7 @@ async fn c08_a_mobile_session_asks_its_processes_to_finish<P: Place>() {
             .iter()
             .any(|document| document.context.variables.contains_key(&name("last")))
     );
-    place.app().end_process(at(3)).await.unwrap();
+    place.app().end_process(process(id, 3)).await.unwrap();
     let outcome = place.close(id).await;
     assert!(
         matches!(outcome.outcome, Ending::Closed | Ending::AlreadyClosed),
@@ -366,7 +308,10 @@ async fn c08_a_mobile_session_asks_its_processes_to_finish<P: Place>() {
     keys.sort();
     assert_eq!(keys, [1, 2, 3].map(|number| format!("{id}/{number}")));
     assert!(matches!(
-        place.app().poll_process(at(1), Duration::ZERO).await,
+        place
+            .app()
+            .poll_process(process(id, 1), Duration::ZERO)
+            .await,
         Err(Error::Closed(_))
     ));
 }
@@ -380,7 +325,7 @@ async fn c08_after_the_grace_period_the_server_ends_them<P: Place>() {
         Ending::Closing
     );
     place.clock().advance(29 * SECOND);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    place.registry().sweep().await.unwrap();
     assert_eq!(
         place.admin().close(id, operator()).await.unwrap().outcome,
         Ending::Closing,
@@ -402,15 +347,7 @@ async fn c08_a_process_that_ends_by_itself_is_reset_without_the_method<P: Place>
         place.admin().show(id).await.unwrap().session.process_count,
         0
     );
-    assert!(
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(held_locks(&place).await.is_empty());
     assert!(matches!(
         place.app().context(first(id)).await,
         Err(Error::NoProcess { .. })
@@ -461,8 +398,11 @@ async fn c09_whatever_the_method_does_the_session_closes<P: Place>() {
     let place = P::start_calling(script.on_close(), options, Work::Regular).await;
     for (lines, result, detail) in cases {
         fs::write(script.path("case"), lines).unwrap();
-        let patient = lines.contains("zero") || result == MethodResult::Succeeded;
-        let limit = if patient { 10_000 } else { 300 };
+        let limit = if result == MethodResult::TimedOut {
+            300
+        } else {
+            10_000
+        };
         place
             .set("on_close_time_limit", Value::Number(limit))
             .await
@@ -476,24 +416,9 @@ async fn c09_whatever_the_method_does_the_session_closes<P: Place>() {
             assert_eq!(outcome.on_close[0].detail.as_deref(), detail, "{lines}");
         }
         assert!(!place.is_live(&token).await);
-        assert!(
-            place
-                .admin()
-                .locks(LockQuery::default())
-                .await
-                .unwrap()
-                .items
-                .is_empty()
-        );
+        assert!(held_locks(&place).await.is_empty());
     }
-    let child = script.read("child");
-    until("the end of what a method left behind", async || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-        // A zombie that nobody reaps is gone as well.
-        stat.map_or(true, |stat| stat.contains(") Z "))
-            .then_some(())
-    })
-    .await;
+    gone(script.read("child").trim()).await;
     fs::remove_file(script.path("on-close")).unwrap();
     let outcome = place.close(place.enter().await.0).await;
     assert_eq!(
@@ -503,32 +428,21 @@ async fn c09_whatever_the_method_does_the_session_closes<P: Place>() {
 }
 
 async fn c09_a_closing_ends_in_time_and_the_method_runs_late<P: Place>() {
-    // One slot, which the first holds until it is let go.
-    let script = Script::new(&format!(
-        "{KEEP}; while [ ! -e go ]; do sleep 0.02; done; echo '\"late\"'"
-    ));
-    let options = Options {
-        on_close_slots: 1,
-        on_close_time_limit: Duration::from_secs(600),
-        ..roomy()
-    };
-    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let script = held();
+    let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
     let (running, _) = place.enter().await;
     let (pending, _) = place.enter().await;
     let (other, _) = place.enter().await;
     fill(&place, first(pending)).await;
     place.admin().close(running, operator()).await.unwrap();
-    until("the first run", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
+    script.runs(1).await;
     place.admin().close(pending, operator()).await.unwrap();
     let waiter = place.app().lock(first(other), invoice("4711"), 60 * SECOND);
     let limit = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        queued(&place, &invoice("4711"), 1).await;
         place.clock().advance(60 * SECOND);
     };
-    let (lock, ()) = tokio::join!(waiter, limit);
+    let (lock, ()) = soon(async { tokio::join!(waiter, limit) }).await;
     lock.unwrap();
     for id in [running, pending] {
         closed(&place, id).await;
@@ -547,12 +461,11 @@ async fn c09_a_closing_ends_in_time_and_the_method_runs_late<P: Place>() {
     assert_eq!(again.on_close, entry.on_close, "and is told of as well");
     assert_eq!(place.admin().stats().await.unwrap().late, 2);
     fs::write(script.path("go"), "").unwrap();
-    let entry = until("the late run", async || {
-        let entry = place.admin().closed(pending).await.unwrap();
-        (entry.on_close[0].result != MethodResult::Pending).then_some(entry)
+    let late_run = until("the late run", async || {
+        finished(place.admin().closed(pending).await.unwrap())
     })
     .await;
-    assert!(entry.on_close[0].late && entry.on_close[0].result == MethodResult::Succeeded);
+    assert!(late_run.late && late_run.result == MethodResult::Succeeded);
     let documents = script.documents();
     assert_eq!(documents.len(), 2, "once each");
     assert!(!documents[0].late && documents[1].late);
@@ -571,16 +484,7 @@ async fn c09_a_closing_ends_in_time_and_the_method_runs_late<P: Place>() {
 async fn c09_a_failing_method_is_in_the_history<P: Place>() {
     let script = Script::new("exit 7");
     let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
-    let id = place
-        .app()
-        .open(OpenRequest {
-            user: Some("zoë".into()),
-            ..browser()
-        })
-        .await
-        .unwrap()
-        .session
-        .id;
+    let id = open_as(&place, "zoë").await;
     let (other, _) = place.enter().await;
     place.clock().advance(SECOND);
     place.close(id).await;
@@ -649,8 +553,17 @@ async fn c09_a_failing_method_is_in_the_history<P: Place>() {
         ));
     }
     // Retention forgets what is old, and nothing else.
-    place.clock().advance(31 * 24 * 3600 * SECOND);
-    place.registry().forget().await.unwrap();
+    place
+        .set("history_retention", Value::Number(3_600_000))
+        .await
+        .unwrap();
+    place.clock().advance(3599 * SECOND);
+    assert_eq!(place.registry().forget().await.unwrap(), 0);
+    place.clock().advance(SECOND);
+    assert_eq!(place.registry().forget().await.unwrap(), 1, "the first");
+    assert!(place.admin().closed(other).await.is_ok());
+    place.clock().advance(SECOND);
+    assert_eq!(place.registry().forget().await.unwrap(), 1);
     assert!(
         of(HistoryQuery::default())
             .await
@@ -679,15 +592,7 @@ async fn c11_a_suspended_session_has_its_saved_information_back<P: Place>() {
         (Cause::Inactive, "server")
     );
     assert_eq!(document.context.locks.len(), 1);
-    assert!(
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(held_locks(&place).await.is_empty());
     let entered = place.web().enter(Some(&token), browser()).await.unwrap();
     assert_eq!(
         (entered.visit.id, entered.new_token.is_none()),
@@ -759,7 +664,9 @@ async fn c15_two_closers_get_the_same_end<P: Place>() {
 }
 
 async fn a_drop_runs_no_method_and_ends_one_that_runs<P: Place>() {
-    let script = Script::new(&format!("{KEEP}; sleep 600"));
+    let script = Script::new(&format!(
+        "trap 'echo TERM > signal; exit' TERM; echo $$ > pid; {KEEP}; while :; do sleep 600 & wait $!; done"
+    ));
     let options = Options {
         on_close_time_limit: Duration::from_secs(600),
         ..roomy()
@@ -767,17 +674,21 @@ async fn a_drop_runs_no_method_and_ends_one_that_runs<P: Place>() {
     let place = P::start_calling(script.on_close(), options, Work::Regular).await;
     let (live, _) = place.enter().await;
     fill(&place, first(live)).await;
-    let dropped = place.admin().drop_session(live, operator()).await.unwrap();
+    let (other, _) = place.enter().await;
+    let waiter = place.app().lock(first(other), invoice("4711"), 60 * SECOND);
+    let dropping = async {
+        queued(&place, &invoice("4711"), 1).await;
+        place.admin().drop_session(live, operator()).await.unwrap()
+    };
+    let (lock, dropped) = soon(async { tokio::join!(waiter, dropping) }).await;
+    lock.expect("what a drop frees goes to the next as well");
     assert_eq!(
         (dropped.outcome, dropped.freed.locks, dropped.on_close.len()),
         (Ending::Closed, 1, 0)
     );
     let (closing, _) = place.enter().await;
     place.admin().close(closing, operator()).await.unwrap();
-    until("the run", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
+    script.runs(1).await;
     let dropped = place
         .admin()
         .drop_session(closing, operator())
@@ -792,63 +703,105 @@ async fn a_drop_runs_no_method_and_ends_one_that_runs<P: Place>() {
     })
     .await;
     assert_eq!(run.result, MethodResult::Cancelled);
+    assert_eq!(script.read("signal"), "TERM\n");
+    gone(script.read("pid").trim()).await;
     assert_eq!(script.documents().len(), 1, "and none for the first");
+    // Processes that are asked end with a drop too, and nothing that is suspended is left.
+    let asked = open_mobile(&place, 2).await;
+    place.admin().close(asked, operator()).await.unwrap();
+    let dropped = place.admin().drop_session(asked, operator()).await.unwrap();
+    assert_eq!(
+        (
+            dropped.outcome,
+            dropped.freed.processes,
+            dropped.on_close.len()
+        ),
+        (Ending::Closed, 2, 0)
+    );
+    let (suspended, token) = place.enter().await;
+    place.app().end_process(first(suspended)).await.unwrap();
+    let dropped = place
+        .admin()
+        .drop_session(suspended, operator())
+        .await
+        .unwrap();
+    assert_eq!(
+        (dropped.outcome, dropped.freed),
+        (Ending::Closed, Freed::default())
+    );
+    assert!(!place.is_live(&token).await);
+    assert_eq!(script.documents().len(), 1);
 }
 
 async fn options_change_only_closings_that_begin_later<P: Place>() {
-    let place = P::start(roomy(), Work::Regular).await;
+    let script = Script::new(KEEP);
+    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
     let earlier = open_mobile(&place, 1).await;
     place.admin().close(earlier, operator()).await.unwrap();
     place
         .set("closing_grace_period", Value::Number(1_000))
         .await
         .unwrap();
+    let later = open_mobile(&place, 1).await;
     place
         .set("mode", Value::Text("scalable".into()))
         .await
         .unwrap();
-    let later = open_mobile(&place, 1).await;
-    place
-        .set("mode", Value::Text("legacy".into()))
-        .await
-        .unwrap();
-    let third = open_mobile(&place, 1).await;
-    assert_eq!(
-        place
-            .admin()
-            .close(later, operator())
-            .await
-            .unwrap()
-            .outcome,
-        Ending::Ignored,
-        "C02"
-    );
-    place.admin().close(third, operator()).await.unwrap();
+    let scalable = open_mobile(&place, 1).await;
+    let ignored = place.admin().close(scalable, operator()).await.unwrap();
+    assert_eq!(ignored.outcome, Ending::Ignored, "C02");
+    // What was opened in legacy mode closes as such, whatever the mode is by then.
+    place.admin().close(later, operator()).await.unwrap();
     place.clock().advance(SECOND);
-    closed(&place, third).await;
-    assert_eq!(
-        place
-            .admin()
-            .close(earlier, operator())
-            .await
-            .unwrap()
-            .outcome,
-        Ending::Closing,
-        "as it began"
-    );
+    closed(&place, later).await;
+    let begun = place.admin().close(earlier, operator()).await.unwrap();
+    assert_eq!(begun.outcome, Ending::Closing, "as it began");
     place.clock().advance(29 * SECOND);
     closed(&place, earlier).await;
-    // In scalable mode no method ever runs, and nothing is waited for.
-    let dropped = place.admin().drop_session(later, operator()).await.unwrap();
+    let ran: Vec<SessionId> = script
+        .documents()
+        .iter()
+        .map(|document| document.session.id)
+        .collect();
+    assert_eq!(ran, [later, earlier]);
+    let dropped = place
+        .admin()
+        .drop_session(scalable, operator())
+        .await
+        .unwrap();
     assert_eq!(
         (dropped.outcome, dropped.freed.processes),
         (Ending::Closed, 1)
     );
+    assert_eq!(
+        script.documents().len(),
+        2,
+        "in scalable mode none ever runs"
+    );
+}
+
+async fn a_closing_keeps_the_time_limit_that_it_began_with<P: Place>() {
+    let script = held();
+    let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
+    let (id, _) = place.enter().await;
+    place.admin().close(id, operator()).await.unwrap();
+    script.runs(1).await;
+    place
+        .set("closing_time_limit", Value::Number(1_000))
+        .await
+        .unwrap();
+    place.clock().advance(59 * SECOND);
+    place.registry().sweep().await.unwrap();
+    let begun = place.admin().close(id, operator()).await.unwrap();
+    assert_eq!(begun.outcome, Ending::Closing, "as it began");
+    place.clock().advance(SECOND);
+    closed(&place, id).await;
+    fs::write(script.path("go"), "").unwrap();
 }
 
 async fn ten_thousand_processes_close<P: Place>() {
     const COUNT: u32 = 10_000;
-    let place = P::start(roomy(), Work::Regular).await;
+    let place: P = save(roomy()).await;
     let id = open_mobile(&place, 0).await;
     let registry = place.registry();
     for _ in 0..COUNT / 100 {
@@ -857,6 +810,7 @@ async fn ten_thousand_processes_close<P: Place>() {
             .into_iter()
             .for_each(|started| assert!(started.is_ok()));
     }
+    put(&place, process(id, COUNT), "v", "1").await;
     let (other, _) = place.enter().await;
     place.admin().close(id, operator()).await.unwrap();
     assert_eq!(
@@ -864,15 +818,63 @@ async fn ten_thousand_processes_close<P: Place>() {
         COUNT
     );
     place.clock().advance(30 * SECOND);
+    place.registry().sweep().await.unwrap();
     // Another session's closing has its turn meanwhile.
     assert_eq!(place.close(other).await.outcome, Ending::Closed);
+    let begun = place.admin().close(id, operator()).await.unwrap();
+    assert_eq!(begun.outcome, Ending::Closing, "it is not over yet");
     let outcome = place.close(id).await;
     assert!(
         matches!(outcome.outcome, Ending::Closed | Ending::AlreadyClosed),
         "{:?}",
         outcome.outcome
     );
-    assert_eq!(outcome.freed.processes, COUNT);
+    assert_eq!(
+        (outcome.freed.processes, outcome.freed.variables),
+        (COUNT, 1)
+    );
+    assert_eq!(outcome.on_close.len(), COUNT as usize);
+    let succeeded = |run: &MethodRun| run.result == MethodResult::Succeeded && !run.late;
+    assert!(outcome.on_close.iter().all(succeeded));
+}
+
+/// What a method gets is larger than a pipe holds: it arrives whole, and nobody waits for one that does not read it.
+async fn a_full_context_meets_every_method<P: Place>() {
+    let script = Script::new(". ./case");
+    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
+    let text = format!("\"{}\"", "x".repeat(65_000));
+    for (lines, result) in [
+        ("cat > document", MethodResult::Succeeded),
+        ("exit 0", MethodResult::Succeeded),
+        ("exec sleep 600", MethodResult::TimedOut),
+    ] {
+        fs::write(script.path("case"), lines).unwrap();
+        let limit = if result == MethodResult::TimedOut {
+            300
+        } else {
+            10_000
+        };
+        place
+            .set("on_close_time_limit", Value::Number(limit))
+            .await
+            .unwrap();
+        let (id, _) = place.enter().await;
+        put(&place, first(id), "full", &text).await;
+        place
+            .app()
+            .lock(first(id), invoice("4711"), Duration::ZERO)
+            .await
+            .unwrap();
+        let outcome = place.close(id).await;
+        assert_eq!(
+            (outcome.outcome, outcome.on_close[0].result),
+            (Ending::Closed, result),
+            "{lines}"
+        );
+        assert!(held_locks(&place).await.is_empty());
+    }
+    let document: Invocation = serde_json::from_str(&script.read("document")).unwrap();
+    assert_eq!(document.context.variables[&name("full")].as_str(), text);
 }
 
 async fn c17_pending_methods_run_after_the_restart<P: Durable>() {
@@ -881,11 +883,7 @@ async fn c17_pending_methods_run_after_the_restart<P: Durable>() {
     let (closing, _) = place.enter().await;
     let (idle, token) = place.enter().await;
     fill(&place, first(closing)).await;
-    place
-        .app()
-        .set_variable(first(idle), name("v"), Some(json("1")))
-        .await
-        .unwrap();
+    put(&place, first(idle), "v", "1").await;
     place.admin().close(closing, operator()).await.unwrap();
     place.clock().advance(600 * SECOND);
     place.registry().sweep().await.unwrap();
@@ -933,15 +931,11 @@ async fn c17_asked_processes_are_asked_still<P: Durable>() {
     let script = Script::new(KEEP);
     let place = P::start_calling(script.on_close(), roomy(), Work::ByHand).await;
     let id = open_mobile(&place, 3).await;
-    let at = |process| At {
-        id,
-        process: ProcessNumber(process),
-    };
-    fill(&place, at(2)).await;
+    fill(&place, process(id, 2)).await;
     place.admin().close(id, operator()).await.unwrap();
-    place.app().end_process(at(1)).await.unwrap();
+    place.app().end_process(process(id, 1)).await.unwrap();
     assert_eq!(place.registry().finish_begun().await.unwrap(), 1);
-    place.app().end_process(at(2)).await.unwrap();
+    place.app().end_process(process(id, 2)).await.unwrap();
     let place = place.restart().await;
     let states: Vec<(u32, ProcessState)> = place
         .admin()
@@ -981,11 +975,7 @@ async fn c17_asked_processes_are_asked_still<P: Durable>() {
 async fn history_and_saved_information_outlive_a_restart<P: Durable>() {
     let place: P = save(an_hour()).await;
     let (id, token) = place.enter().await;
-    place
-        .app()
-        .set_variable(first(id), name("cart"), Some(json("[7]")))
-        .await
-        .unwrap();
+    put(&place, first(id), "cart", "[7]").await;
     let (by_command, _) = place.enter().await;
     place.close(by_command).await;
     place.clock().advance(3600 * SECOND);
@@ -1009,13 +999,7 @@ async fn history_and_saved_information_outlive_a_restart<P: Durable>() {
         (again.outcome, again.on_close.len()),
         (Ending::AlreadyClosed, 1)
     );
-    let next = place
-        .web()
-        .enter(Some(&token), browser())
-        .await
-        .unwrap()
-        .visit
-        .id;
+    let next = place.enter_with(&token).await;
     let place = place.restart().await;
     let saved = place.app().take_saved(next).await.unwrap();
     assert_eq!((saved.previous, saved.items.len()), (Some(id), 1));
@@ -1069,24 +1053,24 @@ async fn c02_in_scalable_mode_no_method_ever_runs<P: Place>() {
 async fn c07_it_may_be_called_from_inside<P: Place>() {
     let place = P::start(roomy(), Work::Regular).await;
     let id = open_mobile(&place, 2).await;
-    let at = |process| At {
-        id,
-        process: ProcessNumber(process),
-    };
     let inside = async {
         let outcome = place.admin().close(id, operator()).await.unwrap();
         assert_eq!(
             (outcome.outcome, outcome.initiated),
             (Ending::Closing, true)
         );
-        place.app().end_process(at(1)).await.unwrap();
+        place.app().end_process(process(id, 1)).await.unwrap();
     };
     let poll = async {
-        let status = place.app().poll_process(at(2), 60 * SECOND).await.unwrap();
+        let status = place
+            .app()
+            .poll_process(process(id, 2), 60 * SECOND)
+            .await
+            .unwrap();
         assert_eq!(status.state, ProcessState::Asked);
-        place.app().end_process(at(2)).await.unwrap();
+        place.app().end_process(process(id, 2)).await.unwrap();
     };
-    tokio::join!(inside, poll);
+    soon(async { tokio::join!(poll, inside) }).await;
     closed(&place, id).await;
 }
 
@@ -1149,7 +1133,7 @@ async fn c10_who_is_evicted_has_its_method<P: Place>() {
     place.clock().advance(SECOND);
     let phone = open_mobile(&place, 1).await;
     place.clock().advance(60 * SECOND);
-    let (newcomer, _) = place.enter().await;
+    let (newcomer, token) = place.enter_confirmed().await;
     closed(&place, oldest).await;
     let [document] = &script.documents()[..] else {
         panic!("one run")
@@ -1161,15 +1145,33 @@ async fn c10_who_is_evicted_has_its_method<P: Place>() {
     assert_eq!(document.context.variables.len(), 2);
     // A mobile session counts as well, and is asked like any other.
     place.clock().advance(60 * SECOND);
-    let (last, _) = place.enter().await;
+    place.web().check(&token, None, true).await.unwrap();
+    let last = open_as(&place, "bea").await;
+    let evicted = place.admin().show(phone).await.unwrap();
+    assert_eq!(evicted.session.state, State::Closing);
+    assert_eq!(evicted.processes[0].state, ProcessState::Asked);
     let mut live = place.live_ids().await;
     live.sort_unstable();
-    let evicted = if live.contains(&phone) {
-        newcomer
-    } else {
-        phone
+    let mut kept = [newcomer, last];
+    kept.sort_unstable();
+    assert_eq!(live, kept);
+}
+
+async fn c05_who_was_evicted_is_inherited_from<P: Place>() {
+    let options = Options {
+        max_sessions: 1,
+        ..roomy()
     };
-    assert!(live.contains(&last) && !live.contains(&evicted) && live.len() == 2);
+    let place: P = save(options).await;
+    let (id, token) = place.enter_confirmed().await;
+    put(&place, first(id), "cart", "[7]").await;
+    place.clock().advance(60 * SECOND);
+    let (newcomer, _) = place.enter_confirmed().await;
+    closed(&place, id).await;
+    place.close(newcomer).await;
+    let next = place.enter_with(&token).await;
+    let saved = place.app().take_saved(next).await.unwrap();
+    assert_eq!((saved.previous, saved.items.len()), (Some(id), 1));
 }
 
 async fn c11_a_session_that_is_due_with_its_process_is_closed_with_its_method<P: Place>() {
@@ -1222,10 +1224,7 @@ async fn s14_a_clock_that_jumps_by_a_year_ends_no_process<P: Place>() {
         .start_process(id, Some(30 * SECOND))
         .await
         .unwrap();
-    let at = At {
-        id,
-        process: leased.number,
-    };
+    let at = process(id, leased.number.0);
     let year = 365 * 24 * 3_600_000;
     for step in [year, -2 * year, year] {
         place.clock().step(step);
@@ -1281,14 +1280,14 @@ async fn closing_at_the_limit_makes_room_and_evicts_nobody<P: Place>() {
 
 /// Whoever waits for a closing may go away at any moment: it goes on.
 async fn dropping_a_closers_future_changes_nothing<P: Place>() {
-    let script = Script::new(&format!("{KEEP}; sleep 0.3"));
-    let place = P::start_calling(script.on_close(), roomy(), Work::Regular).await;
+    let script = held();
+    let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
     let (id, _) = place.enter().await;
-    let gone = tokio::time::timeout(
-        Duration::from_millis(100),
-        place.admin().close(id, waiting()),
-    );
-    assert!(gone.await.is_err(), "its method takes longer");
+    tokio::select! {
+        outcome = place.admin().close(id, waiting()) => panic!("its method takes longer: {outcome:?}"),
+        () = script.runs(1) => {}
+    }
+    fs::write(script.path("go"), "").unwrap();
     closed(&place, id).await;
     let entry = place.admin().closed(id).await.unwrap();
     assert_eq!(
@@ -1296,6 +1295,18 @@ async fn dropping_a_closers_future_changes_nothing<P: Place>() {
         (MethodResult::Succeeded, Cause::Command)
     );
     assert_eq!(script.documents().len(), 1);
+}
+
+/// Waits until a process is no more.
+async fn gone(pid: &str) {
+    assert!(pid.parse::<u32>().is_ok(), "{pid:?}");
+    until("the end of a method's process", async || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        // A zombie that nobody reaps is gone as well.
+        stat.map_or(true, |stat| stat.contains(") Z "))
+            .then_some(())
+    })
+    .await;
 }
 
 /// The last run, once it is over.
@@ -1324,10 +1335,7 @@ async fn c09_a_process_that_closes_alone_frees_its_locks_in_time<P: Place>() {
     let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
     let (busy, _) = place.enter().await;
     place.admin().close(busy, operator()).await.unwrap();
-    until("the first run", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
+    script.runs(1).await;
     let (id, token) = place.enter_confirmed().await;
     fill(&place, first(id)).await;
     place
@@ -1373,10 +1381,7 @@ async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
     let place = P::start_calling(script.on_close(), one_slot(), Work::Regular).await;
     let (id, _) = place.enter().await;
     place.admin().close(id, operator()).await.unwrap();
-    until("the run", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
+    script.runs(1).await;
     place.clock().advance(60 * SECOND);
     closed(&place, id).await;
     let dropped = place.admin().drop_session(id, operator()).await.unwrap();
@@ -1393,10 +1398,7 @@ async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
     let (running, _) = place.enter().await;
     let (queued, _) = place.enter().await;
     place.admin().close(running, operator()).await.unwrap();
-    until("another run", async || {
-        (script.documents().len() == 2).then_some(())
-    })
-    .await;
+    script.runs(2).await;
     place.admin().close(queued, operator()).await.unwrap();
     let dropped = place
         .admin()
@@ -1418,10 +1420,7 @@ async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
     // What is forgotten has no run that is still to come.
     let (pending, _) = place.enter().await;
     place.admin().close(pending, operator()).await.unwrap();
-    until("the next run", async || {
-        (script.documents().len() == 3).then_some(())
-    })
-    .await;
+    script.runs(3).await;
     place.clock().advance(60 * SECOND);
     closed(&place, pending).await;
     place.clock().advance(31 * 24 * 3600 * SECOND);

@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sessionctl::admin::{Admin as _, OpenRequest};
+use sessionctl::admin::{Admin as _, LockQuery, OpenRequest};
 use sessionctl::application::{Application as _, At};
 use sessionctl::context::{Json, Name, Record, Selection};
 use sessionctl::error::Error;
 use sessionctl::on_close::{Invocation, Method};
 use sessionctl::options::Options;
 use sessionctl::registry::OnClose;
-use sessionctl::session::{Kind, ProcessNumber, SessionId, State};
+use sessionctl::session::{HeldLock, Kind, ProcessNumber, SessionId, State};
 use tempfile::TempDir;
 
 use crate::places::{Place, Work, browser, roomy};
@@ -64,6 +64,14 @@ impl Script {
             })
             .collect()
     }
+
+    /// Waits until it has run so many times.
+    pub(crate) async fn runs(&self, count: usize) {
+        until("so many runs", async || {
+            (self.documents().len() == count).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Keeps the documents, one to a line.
@@ -91,11 +99,15 @@ pub(crate) fn selection(records: &[&str]) -> Selection {
     }
 }
 
-pub(crate) fn first(id: SessionId) -> At {
+pub(crate) fn process(id: SessionId, number: u32) -> At {
     At {
         id,
-        process: ProcessNumber(1),
+        process: ProcessNumber(number),
     }
+}
+
+pub(crate) fn first(id: SessionId) -> At {
+    process(id, 1)
 }
 
 pub(crate) fn mobile() -> OpenRequest {
@@ -127,6 +139,48 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("{what} never came");
+}
+
+/// Nothing that waits for an event comes so soon if nobody tells of it: whoever waits looks again after 10 s at the earliest.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(5 * SECOND, what)
+        .await
+        .expect("at once, and not after its wait")
+}
+
+pub(crate) async fn held_locks<P: Place>(place: &P) -> Vec<HeldLock> {
+    let query = LockQuery::default();
+    place.admin().locks(query).await.unwrap().items
+}
+
+/// Waits until so many wait for a record.
+pub(crate) async fn queued<P: Place>(place: &P, record: &Record, count: u32) {
+    until("the queue", async || {
+        let query = LockQuery {
+            table: Some(record.table.clone()),
+            record: Some(record.record.clone()),
+            ..LockQuery::default()
+        };
+        let locks = place.admin().locks(query).await.unwrap();
+        (locks.items.first()?.waiting == count).then_some(())
+    })
+    .await;
+}
+
+pub(crate) async fn open_as<P: Place>(place: &P, user: &str) -> SessionId {
+    let request = OpenRequest {
+        user: Some(user.into()),
+        ..browser()
+    };
+    place.app().open(request).await.unwrap().session.id
+}
+
+pub(crate) async fn put<P: Place>(place: &P, at: At, variable: &str, value: &str) {
+    place
+        .app()
+        .set_variable(at, name(variable), Some(json(value)))
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn fill<P: Place>(place: &P, at: At) {

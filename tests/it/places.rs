@@ -86,6 +86,12 @@ pub(crate) trait Place: Sized {
         (visit.id, new_token.expect("a new token"))
     }
 
+    /// A client that brings a cookie; answers its session.
+    async fn enter_with(&self, token: &Token) -> SessionId {
+        let entered = self.web().enter(Some(token), browser()).await;
+        entered.expect("a session").visit.id
+    }
+
     async fn is_live(&self, token: &Token) -> bool {
         self.web()
             .check(token, None, false)

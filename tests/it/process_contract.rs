@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sessionctl::admin::{Admin as _, Ending, LockQuery, OpenRequest};
+use sessionctl::admin::{Admin as _, Ending, LockQuery};
 use sessionctl::application::{Application as _, At};
 use sessionctl::context::{ContextError, Record};
 use sessionctl::error::Error;
@@ -13,8 +13,8 @@ use sessionctl::session::{ProcessNumber, ProcessState, SessionId, State};
 use sessionctl::sessions::Sessions as _;
 
 use crate::contexts::{
-    KEEP, SECOND, Script, an_hour, fill, first, invoice, json, name, open_mobile, selection,
-    suspended, suspending, until,
+    KEEP, SECOND, Script, an_hour, fill, first, held_locks, invoice, json, name, open_as,
+    open_mobile, process, put, queued, selection, soon, suspended, suspending, until,
 };
 use crate::places::{
     BehindServer, Durable, InMemory, OnDisk, Place, Work, browser, in_every_place, operator, roomy,
@@ -56,20 +56,14 @@ async fn c18_a_process_that_nobody_names_ends_with_its_method<P: Place>() {
         .unwrap();
     let plain = place.app().start_process(id, None).await.unwrap();
     assert_eq!(leased.lease_until, Some(place.now().plus(30 * SECOND)));
-    let at = At {
-        id,
-        process: leased.number,
-    };
+    let at = process(id, leased.number.0);
     place
         .app()
         .lock(at, invoice("1"), Duration::ZERO)
         .await
         .unwrap();
     place.clock().advance(30 * SECOND);
-    until("the end of the lease", async || {
-        (script.documents().len() == 1).then_some(())
-    })
-    .await;
+    script.runs(1).await;
     let details = until("the process's end", async || {
         let details = place.admin().show(id).await.unwrap();
         (details.processes.len() == 1).then_some(details)
@@ -79,10 +73,7 @@ async fn c18_a_process_that_nobody_names_ends_with_its_method<P: Place>() {
         (details.session.state, details.processes[0].number),
         (State::Active, plain.number)
     );
-    let other = At {
-        id,
-        process: plain.number,
-    };
+    let other = process(id, plain.number.0);
     place
         .app()
         .lock(other, invoice("1"), Duration::ZERO)
@@ -116,10 +107,7 @@ async fn c18_whoever_names_a_process_renews_its_lease<P: Place>() {
         .start_process(id, Some(30 * SECOND))
         .await
         .unwrap();
-    let at = At {
-        id,
-        process: status.number,
-    };
+    let at = process(id, status.number.0);
     place
         .app()
         .lock(at, invoice("1"), Duration::ZERO)
@@ -130,11 +118,7 @@ async fn c18_whoever_names_a_process_renews_its_lease<P: Place>() {
         place.registry().sweep().await.unwrap();
         match step {
             0 => drop(place.app().poll_process(at, Duration::ZERO).await.unwrap()),
-            1 => place
-                .app()
-                .set_variable(at, name("a"), Some(json("1")))
-                .await
-                .unwrap(),
+            1 => put(&place, at, "a", "1").await,
             2 => drop(place.app().context(at).await.unwrap()),
             3 => drop(
                 place
@@ -156,8 +140,14 @@ async fn c18_whoever_names_a_process_renews_its_lease<P: Place>() {
             if step == 3 { 2 } else { 1 }
         );
     }
+    place.clock().advance(20 * SECOND);
+    place.registry().sweep().await.unwrap();
+    assert_eq!(
+        place.admin().show(id).await.unwrap().session.process_count,
+        1
+    );
     // Looking at it as an operator renews nothing.
-    place.clock().advance(30 * SECOND);
+    place.clock().advance(10 * SECOND);
     place.admin().show(id).await.unwrap();
     place.registry().sweep().await.unwrap();
     place.registry().finish_begun().await.unwrap();
@@ -300,16 +290,7 @@ async fn names_are_any_text<P: Place>() {
 
 async fn locks_tell_who_holds_them<P: Place>() {
     let place = P::start(roomy(), Work::ByHand).await;
-    let holder = place
-        .app()
-        .open(OpenRequest {
-            user: Some("ana".into()),
-            ..browser()
-        })
-        .await
-        .unwrap()
-        .session
-        .id;
+    let holder = open_as(&place, "ana").await;
     let (other, _) = place.enter().await;
     let app = place.app();
     let lock = app
@@ -381,20 +362,6 @@ async fn locks_tell_who_holds_them<P: Place>() {
     assert!(next.fence > lock.fence, "fences grow");
 }
 
-/// Waits until so many wait for a record.
-async fn queued<P: Place>(place: &P, record: &Record, count: u32) {
-    until("the queue", async || {
-        let query = LockQuery {
-            table: Some(record.table.clone()),
-            record: Some(record.record.clone()),
-            ..LockQuery::default()
-        };
-        let locks = place.admin().locks(query).await.unwrap();
-        (locks.items.first()?.waiting == count).then_some(())
-    })
-    .await;
-}
-
 async fn locks_are_waited_for_in_order<P: Place>() {
     let place = P::start(roomy(), Work::Regular).await;
     let mut ids = Vec::new();
@@ -424,7 +391,8 @@ async fn locks_are_waited_for_in_order<P: Place>() {
         app.unlock(first(ids[index]), invoice("1")).await.unwrap();
         lock
     };
-    let (one, two, three, ()) = tokio::join!(chain(1), chain(2), chain(3), passing);
+    let all = async { tokio::join!(chain(1), chain(2), chain(3), passing) };
+    let (one, two, three, ()) = soon(all).await;
     for lock in [one, two, three] {
         assert!(lock.fence > last.fence, "in the order in which they came");
         last = lock;
@@ -464,7 +432,7 @@ async fn whoever_goes_away_is_skipped<P: Place>() {
         app.unlock(first(ids[0]), record.clone()).await.unwrap();
     };
     let both = async { tokio::join!(patient, going) };
-    let (lock, ()) = tokio::time::timeout(10 * SECOND, both).await.unwrap();
+    let (lock, ()) = soon(both).await;
     lock.unwrap();
     let locks = place.admin().locks(LockQuery::default()).await.unwrap();
     assert_eq!(locks.items[0].session, ids[2]);
@@ -489,7 +457,7 @@ async fn a_waiter_gets_the_lock_when_its_holder_closes<P: Place>() {
         queued(&place, &invoice("1"), 1).await;
         place.close(holder).await
     };
-    let (lock, outcome) = tokio::join!(lock, closing);
+    let (lock, outcome) = soon(async { tokio::join!(lock, closing) }).await;
     lock.unwrap();
     assert_eq!((outcome.outcome, outcome.freed.locks), (Ending::Closed, 1));
     assert_eq!(outcome.on_close[0].result, MethodResult::TimedOut);
@@ -509,9 +477,7 @@ async fn waiters_of_a_closing_session_get_no_lock<P: Place>() {
         place.admin().close(id, operator()).await.unwrap();
     };
     let both = async { tokio::join!(waiting, closing) };
-    let (refused, ()) = tokio::time::timeout(10 * SECOND, both)
-        .await
-        .expect("at once, not after its wait");
+    let (refused, ()) = soon(both).await;
     assert!(
         matches!(refused, Err(Error::Closing(refused)) if refused == id),
         "{refused:?}"
@@ -640,7 +606,10 @@ async fn late_requests_with_the_old_token_change_nothing<P: Place>() {
     assert!(matches!(late, Err(Error::Rotated)), "{late:?}");
     assert_eq!(place.ids().await, [id], "no new session");
     assert!(place.is_live(&new).await);
-    place.clock().advance(60 * SECOND);
+    place.clock().advance(59 * SECOND);
+    let late = place.web().enter(Some(&old), browser()).await;
+    assert!(matches!(late, Err(Error::Rotated)), "{late:?}");
+    place.clock().advance(SECOND);
     let entered = place.web().enter(Some(&old), browser()).await.unwrap();
     assert_ne!(
         entered.visit.id, id,
@@ -656,10 +625,7 @@ async fn c17_contexts_and_locks_are_there_after_a_restart<P: Durable>() {
     let (id, token) = place.enter().await;
     fill(&place, first(id)).await;
     let mobile = open_mobile(&place, 3).await;
-    let at = At {
-        id: mobile,
-        process: ProcessNumber(2),
-    };
+    let at = process(mobile, 2);
     fill_other(&place, at).await;
     place.app().end_process(first(mobile)).await.unwrap();
     let leased = place
@@ -670,12 +636,7 @@ async fn c17_contexts_and_locks_are_there_after_a_restart<P: Durable>() {
     let before = (
         place.app().context(first(id)).await.unwrap(),
         place.app().context(at).await.unwrap(),
-        place
-            .admin()
-            .locks(LockQuery::default())
-            .await
-            .unwrap()
-            .items,
+        held_locks(&place).await,
         place.admin().show(mobile).await.unwrap(),
         place.app().log_in(id, "ana".into()).await.unwrap().token,
     );
@@ -692,16 +653,10 @@ async fn c17_contexts_and_locks_are_there_after_a_restart<P: Durable>() {
         matches!(late, Err(Error::Rotated)),
         "the old token is remembered: {late:?}"
     );
-    let mut locks = before.2;
-    locks[0].user = locks[0].user.take();
+    let locks = before.2;
     assert_eq!(place.app().context(first(id)).await.unwrap(), before.0);
     assert_eq!(place.app().context(at).await.unwrap(), before.1);
-    let found = place
-        .admin()
-        .locks(LockQuery::default())
-        .await
-        .unwrap()
-        .items;
+    let found = held_locks(&place).await;
     let fences = |locks: &[sessionctl::session::HeldLock]| {
         locks
             .iter()
@@ -757,9 +712,7 @@ async fn fill_other<P: Place>(place: &P, at: At) {
     )
     .await
     .unwrap();
-    app.set_variable(at, name("gone"), Some(json("1")))
-        .await
-        .unwrap();
+    put(place, at, "gone", "1").await;
     app.set_variable(at, name("gone"), None).await.unwrap();
     app.set_selection(at, name("s"), Some(selection(&["1"])))
         .await
@@ -800,7 +753,7 @@ async fn a_context_that_has_filled_up_meanwhile_gets_no_lock<P: Place>() {
         app.unlock(first(ids[0]), record.clone()).await.unwrap();
     };
     let all = async { tokio::join!(full, next, filling) };
-    let (full, next, ()) = tokio::time::timeout(10 * SECOND, all).await.unwrap();
+    let (full, next, ()) = soon(all).await;
     next.unwrap();
     // It asks again why, and by then the next one has it.
     assert!(
@@ -855,11 +808,7 @@ async fn a_mobile_session_is_never_suspended<P: Place>() {
     let details = place.admin().show(id).await.unwrap();
     assert_eq!(details.session.state, State::Active);
     assert_eq!(details.processes[0].state, ProcessState::Running);
-    place
-        .app()
-        .set_variable(first(id), name("a"), Some(json("1")))
-        .await
-        .unwrap();
+    put(&place, first(id), "a", "1").await;
 }
 
 async fn a_waiting_process_whose_lease_lapses_gets_no_lock<P: Place>() {
@@ -868,10 +817,7 @@ async fn a_waiting_process_whose_lease_lapses_gets_no_lock<P: Place>() {
     let id = open_mobile(&place, 0).await;
     let app = place.app();
     let leased = app.start_process(id, Some(30 * SECOND)).await.unwrap();
-    let at = At {
-        id,
-        process: leased.number,
-    };
+    let at = process(id, leased.number.0);
     let record = invoice("1");
     app.lock(first(holder), record.clone(), Duration::ZERO)
         .await
@@ -883,7 +829,7 @@ async fn a_waiting_process_whose_lease_lapses_gets_no_lock<P: Place>() {
         place.registry().sweep().await.unwrap();
     };
     let both = async { tokio::join!(waiting, lapsing) };
-    let (refused, ()) = tokio::time::timeout(10 * SECOND, both).await.unwrap();
+    let (refused, ()) = soon(both).await;
     assert!(
         matches!(refused, Err(Error::ProcessClosing { .. })),
         "{refused:?}"

@@ -513,36 +513,44 @@ async fn every_change_has_a_greater_number<S: Store>(store: &S) {
 
 /// What is late waits behind no stream of others, nor they behind it (C09).
 async fn late_documents_have_their_turn<S: Store>(store: &S) {
-    let (late, _) = open(store, second(0)).await;
-    let close = async |id, now| {
-        apply(store, Change::BeginClose(end(id, Cause::Command)), now).await;
-    };
-    close(late, second(0)).await;
-    let mut others = Vec::new();
-    for _ in 0..3 {
-        others.push(open(store, second(50)).await.0);
-    }
-    expire(store, 10, second(60)).await;
-    for id in others {
-        close(id, second(60)).await;
-    }
-    let mut turns = Vec::new();
-    for _ in 0..4 {
-        let claim = Claim {
-            until: second(99),
-            max: 1,
-            runs: 1,
-            has_method: true,
-            only: None,
+    for (late, fresh) in [(1, 3), (3, 1)] {
+        let close = async |id, now| {
+            apply(store, Change::BeginClose(end(id, Cause::Command)), now).await;
         };
-        let work = store.claim(claim, second(60)).await.unwrap();
-        let [Work::Process(_, Some(document))] = &work[..] else {
-            panic!("{work:?}")
-        };
-        turns.push((document.session.id == late, document.late));
+        let (mut all, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..late {
+            all.push(open(store, second(0)).await.0);
+        }
+        for id in &all {
+            close(*id, second(0)).await;
+        }
+        for _ in 0..fresh {
+            others.push(open(store, second(50)).await.0);
+        }
+        expire(store, 10, second(60)).await;
+        for id in others {
+            close(id, second(60)).await;
+        }
+        let mut turns = Vec::new();
+        for _ in 0..late + fresh {
+            let claim = Claim {
+                until: second(99),
+                max: 1,
+                runs: 1,
+                has_method: true,
+                only: None,
+            };
+            let work = store.claim(claim, second(60)).await.unwrap();
+            let [Work::Process(_, Some(document))] = &work[..] else {
+                panic!("{work:?}")
+            };
+            assert_eq!(document.late, all.contains(&document.session.id));
+            turns.push(document.late);
+        }
+        assert_ne!(turns[0], turns[1], "they take turns: {turns:?}");
+        let ran_late = turns.iter().filter(|is_late| **is_late).count();
+        assert_eq!(ran_late, late, "{turns:?}");
     }
-    let late = turns.iter().position(|turn| *turn == (true, true));
-    assert!(late.is_some_and(|turn| turn < 2), "{turns:?}");
 }
 
 async fn a_lock_that_was_told_twice_is_not_taken_back<S: Store>(store: &S) {

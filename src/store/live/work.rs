@@ -182,9 +182,9 @@ impl LiveSet {
             }
         };
         while may_go_on(runs, others) {
-            self.queue.is_lates_turn = !self.queue.is_lates_turn;
             let is_lates_turn = self.queue.is_lates_turn || turns == 0;
             let late = is_lates_turn.then(|| self.claim_late(claim)).flatten();
+            let is_late = late.is_some();
             let taken = match late {
                 None if turns == 0 => break,
                 None => {
@@ -194,6 +194,7 @@ impl LiveSet {
                 late => late,
             };
             if let Some(taken) = taken {
+                self.queue.is_lates_turn = !is_late;
                 runs = runs.saturating_sub(1);
                 others = others.saturating_sub(1);
                 work.push(taken);
