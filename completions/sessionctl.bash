@@ -704,7 +704,7 @@ _sessionctl() {
                     return 0
                     ;;
                 --cause)
-                    COMPREPLY=($(compgen -W "command logout inactive evicted dropped" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "command logout inactive evicted dropped restored" -- "${cur}"))
                     return 0
                     ;;
                 --since)

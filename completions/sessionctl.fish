@@ -93,7 +93,8 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not _
 logout\t''
 inactive\t''
 evicted\t''
-dropped\t''"
+dropped\t''
+restored\t''"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l since -d 'Only sessions that ended within this time, such as 2h or 7d, or since this instant, such as 2026-11-22T21:00:00Z' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l limit -d 'List at most this many, the last one first [default: 50]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l server -d 'Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r

@@ -547,6 +547,24 @@ pub struct Ended {
     pub evicted: u64,
     /// By `drop-session`.
     pub dropped: u64,
+    /// Because a backup was brought back, or all were ended at a start.
+    #[serde(default)]
+    pub restored: u64,
+}
+
+impl Ended {
+    /// Counts one more.
+    pub fn count(&mut self, cause: Cause) {
+        let counter = match cause {
+            Cause::Command => &mut self.command,
+            Cause::Logout => &mut self.logout,
+            Cause::Inactive => &mut self.inactive,
+            Cause::Evicted => &mut self.evicted,
+            Cause::Dropped => &mut self.dropped,
+            Cause::Restored => &mut self.restored,
+        };
+        *counter += 1;
+    }
 }
 
 /// Requests of clients that were refused, by reason.

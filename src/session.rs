@@ -244,6 +244,8 @@ words! {
         Evicted = "evicted",
         /// `drop-session`.
         Dropped = "dropped",
+        /// A backup was brought back, or all sessions were ended at a start of the server.
+        Restored = "restored",
     }
 }
 

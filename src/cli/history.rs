@@ -30,12 +30,13 @@ Examples:
 /// Rows that are written unless more are asked for.
 const DEFAULT_LIMIT: usize = 50;
 
-const CAUSES: [Cause; 5] = [
+const CAUSES: [Cause; 6] = [
     Cause::Command,
     Cause::Logout,
     Cause::Inactive,
     Cause::Evicted,
     Cause::Dropped,
+    Cause::Restored,
 ];
 
 #[derive(Debug, Args)]

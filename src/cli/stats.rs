@@ -52,6 +52,7 @@ fn pairs(stats: &Counts) -> Vec<(&'static str, String)> {
         inactive,
         evicted,
         dropped,
+        restored,
     } = stats.ended;
     let Refused {
         full,
@@ -72,6 +73,7 @@ fn pairs(stats: &Counts) -> Vec<(&'static str, String)> {
         ("ended inactive", inactive),
         ("ended evicted", evicted),
         ("ended dropped", dropped),
+        ("ended restored", restored),
         ("refused full", full),
         ("refused rate", rate),
         ("refused address", address),

@@ -52,12 +52,7 @@ impl<S: Store> Admin for Registry<S> {
             .store
             .apply(Change::Drop(end(id, Cause::Dropped, request)), self.now())
             .await?;
-        let outcome = self.counted(outcome(id, applied), Cause::Dropped);
-        // What runs for a session that ended otherwise goes on: it is not this call that ended it.
-        if outcome.cause == Some(Cause::Dropped) {
-            self.inner.running.cancel(id);
-        }
-        checked(outcome, must_exist)
+        checked(outcome(id, applied), must_exist)
     }
 
     async fn open(&self, request: OpenRequest) -> Result<Opened, Error> {
@@ -80,9 +75,9 @@ impl<S: Store> Admin for Registry<S> {
             closing,
             late,
             counted,
+            tally,
         } = self.inner.store.census().await?;
         let settings = self.inner.store.settings()?;
-        let (opened, processes_ended, ended, refused) = self.inner.counters.totals();
         Ok(Stats {
             mode: settings.options().mode,
             active,
@@ -92,10 +87,10 @@ impl<S: Store> Admin for Registry<S> {
             counted,
             max_sessions: settings.options().max_sessions as u64,
             since: self.inner.since,
-            opened,
-            processes_ended,
-            ended,
-            refused,
+            opened: tally.opened,
+            processes_ended: tally.suspended,
+            ended: tally.ended,
+            refused: self.inner.counters.refused(),
         })
     }
 

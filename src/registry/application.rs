@@ -109,7 +109,7 @@ impl<S: Store> Application for Registry<S> {
                 self.made_room(&made);
                 self.opened(session, token)
             }
-            Applied::Full { limit } => Err(self.full(limit)),
+            Applied::Full { limit, made } => Err(self.full(limit, &made)),
             Applied::Unfit(unfit) => Err(refused(of(id), unfit)),
             applied => Err(unexpected(&applied)),
         }
@@ -128,7 +128,7 @@ impl<S: Store> Application for Registry<S> {
                 self.made_room(&made);
                 Ok(status)
             }
-            Applied::Full { limit } => Err(self.full(limit)),
+            Applied::Full { limit, made } => Err(self.full(limit, &made)),
             Applied::Unfit(unfit) => Err(refused(of(id), unfit)),
             applied => Err(unexpected(&applied)),
         }

@@ -2,15 +2,16 @@
 //! method for each process, and ends what is closing.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
+use super::on_close::Ran;
 use super::{LOOK_AGAIN, Registry};
 use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
-use crate::session::{Cause, ClosedSession, SessionId};
+use crate::session::Cause;
 use crate::store::{Change, Claim, Error, Found, Store, Work};
 
 /// How long claimed work is the claimer's own, besides the time that a method may take.
@@ -106,39 +107,44 @@ impl<S: Store> Registry<S> {
     fn begin_work(&self, work: Vec<Work>, tasks: &mut Tasks) {
         for work in work {
             let registry = self.clone();
-            match work {
-                Work::Finish(id) => {
-                    tasks.spawn(async move { registry.settle(Change::FinishClose(id)).await });
-                }
-                Work::Process(key, None) => {
-                    let (run, saved) = (None, None);
-                    let end = Change::FinishProcess { key, run, saved };
-                    tasks.spawn(async move { registry.settle(end).await });
-                }
-                Work::Process(key, Some(invocation)) => {
-                    // It has its slot from here on.
-                    let run = Run::begin(&self.inner.running, key);
-                    tasks.spawn(async move { registry.run_method(&run, &invocation).await });
-                }
+            let id = match &work {
+                Work::Finish(id) => *id,
+                Work::Process(key, _) => key.session,
+            };
+            // A run has its slot from here on.
+            let slot =
+                matches!(work, Work::Process(_, Some(_))).then(|| Slot::take(&self.inner.running));
+            tasks.spawn(async move {
+                let done = registry.work_on(work).await;
+                drop(slot);
+                registry.let_go(id).await;
+                done
+            });
+        }
+    }
+
+    async fn work_on(&self, work: Work) -> Result<(), Error> {
+        match work {
+            Work::Finish(id) => self.settle(Change::FinishClose(id)).await,
+            Work::Process(key, None) => {
+                let (run, saved) = (None, None);
+                self.settle(Change::FinishProcess { key, run, saved }).await
             }
+            Work::Process(key, Some(invocation)) => self.run_method(key, &invocation).await,
         }
     }
 
     /// Runs the method for a process and ends that, whatever the method came to (C09).
-    async fn run_method(&self, running: &Run, invocation: &Invocation) -> Result<(), Error> {
-        let key = running.key;
-        if self.is_struck(invocation).await? {
-            let (run, saved) = (None, None);
-            return self.settle(Change::FinishProcess { key, run, saved }).await;
-        }
+    async fn run_method(&self, key: RunKey, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.inner.store.settings()?;
         let limit = settings.options().on_close_time_limit;
         let began = self.now();
-        let ran = self
-            .inner
-            .on_close
-            .run(invocation, limit, running.cancelled())
-            .await;
+        let ran = if self.is_struck(invocation).await? {
+            Ran::struck()
+        } else {
+            let struck = self.until_struck(invocation);
+            self.inner.on_close.run(invocation, limit, struck).await
+        };
         let took = self.now().since(began);
         let run = MethodRun {
             process: key.process,
@@ -152,15 +158,32 @@ impl<S: Store> Registry<S> {
         self.settle(Change::FinishProcess { key, run, saved }).await
     }
 
-    /// Whether the session was dropped before the run could be ended by that.
+    /// Waits until the session is dropped that a run is for: whoever dropped it need not be there any more.
+    async fn until_struck(&self, invocation: &Invocation) {
+        loop {
+            let bell = self.inner.store.bell(invocation.session.id);
+            let mut rung = std::pin::pin!(bell.notified());
+            rung.as_mut().enable();
+            match self.is_struck(invocation).await {
+                Ok(true) => return,
+                Ok(false) => rung.await,
+                // A store that fails tells nothing more: the run has its own time limit.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Whether the session was dropped. What runs late is left alone: its closing has ended, and not by the drop.
     async fn is_struck(&self, invocation: &Invocation) -> Result<bool, Error> {
+        if invocation.late {
+            return Ok(false);
+        }
         let found = self
             .inner
             .store
             .find(invocation.session.id, self.now())
             .await?;
-        let dropped = |closed: &ClosedSession| closed.cause == Cause::Dropped;
-        Ok(!invocation.late && matches!(found, Found::Closed(closed, _) if dropped(&closed)))
+        Ok(matches!(found, Found::Closed(closed, _) if closed.cause == Cause::Dropped))
     }
 
     async fn settle(&self, change: Change) -> Result<(), Error> {
@@ -196,6 +219,9 @@ fn tell(key: RunKey, run: &MethodRun) {
         MethodResult::Succeeded if *late => {
             tracing::info!(%key, took_ms, "the on-close method has run, late");
         }
+        MethodResult::Struck => {
+            tracing::debug!(%key, "its session was dropped before the on-close method ran")
+        }
         MethodResult::Succeeded => {
             tracing::debug!(%key, took_ms, late, "the on-close method has run");
         }
@@ -203,52 +229,28 @@ fn tell(key: RunKey, run: &MethodRun) {
     }
 }
 
-/// The runs under way, so that a drop can end them.
+/// How many runs of the on-close method are under way.
 #[derive(Default)]
-pub(super) struct Running(Mutex<Vec<(RunKey, Arc<Notify>)>>);
-
-/// A run under way.
-struct Run {
-    running: Arc<Running>,
-    key: RunKey,
-    cancel: Arc<Notify>,
-}
+pub(super) struct Running(AtomicUsize);
 
 impl Running {
-    /// Ends the runs for a session that was dropped.
-    pub(super) fn cancel(&self, id: SessionId) {
-        for (_, cancel) in self.runs().iter().filter(|(key, _)| key.session == id) {
-            cancel.notify_one();
-        }
-    }
-
     fn count(&self) -> usize {
-        self.runs().len()
-    }
-
-    fn runs(&self) -> MutexGuard<'_, Vec<(RunKey, Arc<Notify>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Run {
-    fn begin(running: &Arc<Running>, key: RunKey) -> Self {
-        let cancel = Arc::new(Notify::new());
-        running.runs().push((key, Arc::clone(&cancel)));
-        Self {
-            running: Arc::clone(running),
-            key,
-            cancel,
-        }
-    }
+/// The place of one run among those that may be under way at once.
+struct Slot(Arc<Running>);
 
-    async fn cancelled(&self) {
-        self.cancel.notified().await;
+impl Slot {
+    fn take(running: &Arc<Running>) -> Self {
+        running.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(running))
     }
 }
 
-impl Drop for Run {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.running.runs().retain(|(key, _)| *key != self.key);
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -28,6 +28,7 @@ use crate::admin::{Actor, EndRequest, Ending, OpenRequest, Opened, Outcome};
 use crate::clock::{Clock, Timeline, Timestamp};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
+use crate::on_close::{MethodResult, MethodRun};
 use crate::options::Settings;
 use crate::session::{Cause, Session, SessionId};
 use crate::store::{
@@ -88,7 +89,7 @@ struct Inner<S> {
 /// Closings that a registry began.
 #[derive(Default)]
 struct Own {
-    begun: HashSet<SessionId>,
+    begun: Arc<HashSet<SessionId>>,
     /// Those that nobody asked for: of sessions that were due, or that made room.
     gone: Vec<SessionId>,
 }
@@ -187,22 +188,35 @@ impl<S: Store> Registry<S> {
     }
 
     /// The closings that this registry began, if it does the work of no others.
-    fn own_closings(&self) -> Option<HashSet<SessionId>> {
-        self.own().as_ref().map(|own| own.begun.clone())
+    fn own_closings(&self) -> Option<Arc<HashSet<SessionId>>> {
+        self.own().as_ref().map(|own| Arc::clone(&own.begun))
     }
 
     /// The closing of this session was begun, by somebody who decides whether to wait for it.
     fn began(&self, id: SessionId) {
         if let Some(own) = self.own().as_mut() {
-            own.begun.insert(id);
+            Arc::make_mut(&mut own.begun).insert(id);
         }
         self.inner.begun.notify_one();
+    }
+
+    /// Work for a session was done: once nothing is left of it, it is no more among this registry's own.
+    async fn let_go(&self, id: SessionId) {
+        if self.own().is_none() {
+            return;
+        }
+        let is_pending = |run: &MethodRun| run.result == MethodResult::Pending;
+        let found = self.inner.store.find(id, self.now()).await;
+        let is_over = matches!(found, Ok(Found::Closed(_, closure)) if !closure.on_close.iter().any(is_pending));
+        if let Some(own) = self.own().as_mut().filter(|_| is_over) {
+            Arc::make_mut(&mut own.begun).remove(&id);
+        }
     }
 
     /// The closings of these sessions were begun by the way.
     fn began_aside(&self, ids: &[SessionId]) {
         if let Some(own) = self.own().as_mut() {
-            own.begun.extend(ids);
+            Arc::make_mut(&mut own.begun).extend(ids);
             own.gone.extend(ids);
         }
         self.inner.begun.notify_one();
@@ -228,7 +242,7 @@ impl<S: Store> Registry<S> {
             .open_rate
             .count(options.client_of(ip), rate, self.now());
         let counted = counted.map_err(|retry_after| {
-            self.inner.counters.refused(&Refusal::Rate);
+            self.inner.counters.count(&Refusal::Rate);
             tracing::debug!(%ip, "a session was not opened: too many from this address");
             Error::TooManyOpens { retry_after }
         })?;
@@ -271,10 +285,9 @@ impl<S: Store> Registry<S> {
         match applied {
             Applied::Opened(session, made) => {
                 self.made_room(&made);
-                self.inner.counters.opened();
                 Ok((session, token))
             }
-            Applied::Full { limit } => Err(self.full(limit)),
+            Applied::Full { limit, made } => Err(self.full(limit, &made)),
             Applied::NoSessions => Err(Error::NoSessions),
             // Somebody closed it before its client knew of it.
             _ => Err(BUSY),
@@ -299,7 +312,7 @@ impl<S: Store> Registry<S> {
         } else {
             self.began(id);
         }
-        let outcome = self.counted(outcome(id, applied), cause);
+        let outcome = outcome(id, applied);
         if outcome.outcome == Ending::Closing && !wait.is_zero() {
             let _ = tokio::time::timeout(wait, self.until_ended(id)).await;
             // If nothing is seen now, because the store failed meanwhile, the outcome stays what it was: begun.
@@ -320,23 +333,10 @@ impl<S: Store> Registry<S> {
         checked(outcome, must_exist)
     }
 
-    fn counted(&self, outcome: Outcome, cause: Cause) -> Outcome {
-        if outcome.initiated {
-            self.inner.counters.ended(cause, 1);
-        }
-        outcome
-    }
-
-    /// Who ended for a newcomer is counted and logged (S49); their closings are the worker's.
+    /// Who ended for a newcomer is logged (S49); their closings are the worker's.
     fn made_room(&self, made: &MadeRoom) {
         self.began_aside(&made.evicted);
         self.began_aside(&made.due);
-        self.inner
-            .counters
-            .ended(Cause::Inactive, made.due.len() as u64);
-        self.inner
-            .counters
-            .ended(Cause::Evicted, made.evicted.len() as u64);
         self.evicted(&made.evicted, "a newcomer needed its place");
     }
 
@@ -346,9 +346,9 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    fn full(&self, limit: usize) -> Error {
-        self.inner.begun.notify_one();
-        self.inner.counters.refused(&Refusal::Full);
+    fn full(&self, limit: usize, made: &MadeRoom) -> Error {
+        self.made_room(made);
+        self.inner.counters.count(&Refusal::Full);
         tracing::debug!(
             limit,
             "a client was refused: the server is full, and nobody is idle who may make room"

@@ -52,6 +52,15 @@ impl Ran {
         }
     }
 
+    /// Its session was dropped before it could start.
+    pub(super) fn struck() -> Self {
+        Self {
+            result: MethodResult::Struck,
+            detail: None,
+            saved: None,
+        }
+    }
+
     fn cancelled() -> Self {
         Self::failed(MethodResult::Cancelled, "its session was dropped")
     }
@@ -112,15 +121,6 @@ impl OnClose {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut cancelled = std::pin::pin!(cancelled);
-        let is_cancelled = tokio::select! {
-            biased;
-            () = &mut cancelled => true,
-            () = std::future::ready(()) => false,
-        };
-        if is_cancelled {
-            return Ran::cancelled();
-        }
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

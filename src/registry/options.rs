@@ -7,7 +7,7 @@ use crate::admin::{Actor, OptionsSet, SetRequest};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
 use crate::options::{FIXED_OPTIONS, OPTIONS, OptionSpec, Value};
-use crate::session::{Cause, SessionId};
+use crate::session::SessionId;
 use crate::store::{Applied, Change, Impact, SetOptions, Store};
 
 impl<S: Store> Registry<S> {
@@ -101,9 +101,6 @@ impl<S: Store> Registry<S> {
             tracing::info!(%actor, option = spec.name, value, "option set");
         }
         self.evicted(evicted, "the limit was lowered");
-        self.inner
-            .counters
-            .ended(Cause::Evicted, evicted.len() as u64);
         self.began_aside(evicted);
     }
 }

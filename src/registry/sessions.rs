@@ -31,7 +31,7 @@ impl<S: Store> Registry<S> {
             Seen::Suspended(id) => self.resume(id).await,
             Seen::Rotated => Err(Error::Rotated),
             Seen::OtherAddress => {
-                self.inner.counters.refused(&Refusal::Address);
+                self.inner.counters.count(&Refusal::Address);
                 Err(Error::OtherAddress)
             }
         }
@@ -50,7 +50,7 @@ impl<S: Store> Registry<S> {
                 self.made_room(&made);
                 Ok(visit)
             }
-            Applied::Full { limit } => Err(self.full(limit)),
+            Applied::Full { limit, made } => Err(self.full(limit, &made)),
             applied => Err(Error::Internal(
                 format!("a resumption came to {applied:?}").into(),
             )),

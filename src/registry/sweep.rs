@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Registry;
 use crate::admin::{Actor, Refused};
 use crate::clock::Timestamp;
-use crate::session::{Cause, SessionId};
+use crate::session::SessionId;
 use crate::store::{Applied, Change, Error, Store};
 
 /// How often the sweep looks for what is due. Sessions are refused from their deadline on, swept or not; a lease, a grace
@@ -85,7 +85,10 @@ impl<S: Store> Registry<S> {
     pub(super) async fn hurry_own_closings(&self) -> Infallible {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            let own: Vec<SessionId> = self.own_closings().into_iter().flatten().collect();
+            let own: Vec<SessionId> = match self.own_closings() {
+                Some(own) => own.iter().copied().collect(),
+                None => Vec::new(),
+            };
             if own.is_empty() {
                 continue;
             }
@@ -98,7 +101,7 @@ impl<S: Store> Registry<S> {
 
     /// In sum and not one by one: a flood of clients is not to become a flood of lines.
     fn tell_who_was_refused(&self, told: &mut Refused) {
-        let (.., refused) = self.inner.counters.totals();
+        let refused = self.inner.counters.refused();
         if refused != *told {
             let Refused {
                 full,
@@ -149,7 +152,6 @@ impl<S: Store> Registry<S> {
             };
             let Applied::Expired {
                 closed,
-                suspended,
                 late,
                 is_all,
             } = self.inner.store.apply(expire, self.now()).await?
@@ -163,10 +165,6 @@ impl<S: Store> Registry<S> {
                 );
             }
             self.began_aside(&closed);
-            self.inner
-                .counters
-                .ended(Cause::Inactive, closed.len() as u64);
-            self.inner.counters.suspended(suspended as u64);
             begun += closed.len();
             if is_all {
                 return Ok(begun);

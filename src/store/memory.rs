@@ -96,7 +96,7 @@ impl Store for MemoryStore {
             None => None,
         };
         let pending = self.live.read()?.pending(id).what;
-        let mut page = self.archive()?.page(&query, closing);
+        let mut page = self.archive()?.page(&pending.known(query), closing);
         pending.add_to(&mut page);
         Ok(page)
     }

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::wait::{Place, Ticket};
-use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::admin::{Ended, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
 use crate::application::{At, ProcessStatus, Saved};
 use crate::clock::Timestamp;
 use crate::context::{Context, ContextError, Json, Lock, Name, Record, Selection};
@@ -276,7 +276,7 @@ pub struct Claim {
     /// Whether there is an on-close method, which needs the context.
     pub has_method: bool,
     /// Only the work of these sessions.
-    pub only: Option<HashSet<SessionId>>,
+    pub only: Option<Arc<HashSet<SessionId>>>,
 }
 
 /// Closing work.
@@ -372,6 +372,19 @@ pub struct Census {
     pub late: u64,
     /// Sessions that count against `max_sessions`.
     pub counted: u64,
+    /// What happened since the store was opened.
+    pub tally: Tally,
+}
+
+/// What happened to sessions since a store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sessions that were opened.
+    pub opened: u64,
+    /// Sessions whose process ended before they did.
+    pub suspended: u64,
+    /// Sessions that ended, by cause.
+    pub ended: Ended,
 }
 
 /// Who ended so that another had room.
@@ -394,6 +407,8 @@ pub enum Applied {
     Full {
         /// The limit.
         limit: usize,
+        /// What was due and ended all the same.
+        made: MadeRoom,
     },
     /// The server's mode is `none`; nothing was opened.
     NoSessions,
@@ -419,8 +434,6 @@ pub enum Applied {
     Expired {
         /// Sessions whose closing began.
         closed: Vec<SessionId>,
-        /// Sessions that were suspended.
-        suspended: usize,
         /// Methods that had no time, and run when their processes have ended (C09).
         late: usize,
         /// Whether these were all: if not, ask again.

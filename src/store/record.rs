@@ -102,8 +102,8 @@ pub(super) struct KeptProcess {
 #[derive(Clone, Debug)]
 pub(super) struct KeptClosing {
     pub(super) since: Timestamp,
-    /// Whether its session lives on.
-    pub(super) alone: bool,
+    /// Its session lives on, and it has until then at the latest (C09).
+    pub(super) alone_until: Option<Timestamp>,
     /// Who was signed in.
     pub(super) user: Option<Arc<str>>,
 }
@@ -149,8 +149,8 @@ pub(super) enum Row {
         process: ProcessNumber,
         started_at: Timestamp,
         at: Timestamp,
-        /// Whether its session lives on.
-        alone: bool,
+        /// Its session lives on, and it has until then at the latest (C09).
+        alone_until: Option<Timestamp>,
         user: Option<Arc<str>>,
     },
     ProcessEnded {

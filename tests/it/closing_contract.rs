@@ -14,6 +14,7 @@ use sessionctl::on_close::{Freed, Invocation, MethodResult, MethodRun};
 use sessionctl::options::{Options, Value};
 use sessionctl::session::{Cause, Kind, Mode, ProcessNumber, ProcessState, SessionId, State};
 use sessionctl::sessions::Sessions as _;
+use sessionctl::store::{Change, End, Store as _};
 
 use crate::contexts::{
     KEEP, SECOND, Script, an_hour, closed, fill, first, held_locks, invoice, json, mobile, name,
@@ -53,6 +54,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c11_closing_a_suspended_session_runs_nothing,
     c15_two_closers_get_the_same_end,
     a_drop_runs_no_method_and_ends_one_that_runs,
+    a_drop_whose_caller_is_gone_ends_the_method,
     options_change_only_closings_that_begin_later,
     ten_thousand_processes_close,
     a_closing_keeps_the_time_limit_that_it_began_with,
@@ -731,6 +733,30 @@ async fn a_drop_runs_no_method_and_ends_one_that_runs<P: Place>() {
     );
     assert!(!place.is_live(&token).await);
     assert_eq!(script.documents().len(), 1);
+}
+
+async fn a_drop_whose_caller_is_gone_ends_the_method<P: Place>() {
+    let script = Script::new(&format!(
+        "trap 'echo TERM > signal; exit' TERM; {KEEP}; while :; do sleep 600 & wait $!; done"
+    ));
+    let options = Options {
+        on_close_time_limit: Duration::from_secs(600),
+        ..roomy()
+    };
+    let place = P::start_calling(script.on_close(), options, Work::Regular).await;
+    let (id, _) = place.enter().await;
+    place.admin().close(id, operator()).await.unwrap();
+    script.runs(1).await;
+    // All that is left of a call that is not there any more is its change.
+    let end = End::by_itself(id, Cause::Dropped, "uid:0");
+    let store = place.registry().store();
+    store.apply(Change::Drop(end), place.now()).await.unwrap();
+    let run = until("the end of the run", async || {
+        finished(place.admin().closed(id).await.unwrap())
+    })
+    .await;
+    assert_eq!(run.result, MethodResult::Cancelled);
+    assert_eq!(script.read("signal"), "TERM\n");
 }
 
 async fn options_change_only_closings_that_begin_later<P: Place>() {

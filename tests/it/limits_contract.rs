@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use sessionctl::admin::{Admin as _, OpenRequest, Opened};
 use sessionctl::error::Error;
 use sessionctl::options::{EvictionOrder, Options, Value};
-use sessionctl::session::{Cause, SessionId, State};
+use sessionctl::session::{Cause, Kind, SessionId, State};
 use sessionctl::sessions::Sessions as _;
 
 use crate::places::{
@@ -21,6 +21,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c10_the_oldest_order_is_4ds,
     c10_a_request_saves_a_session_from_eviction,
     c10_if_there_are_not_enough_to_make_room_nobody_does,
+    what_ends_for_a_newcomer_is_counted_also_if_it_is_not_enough,
     c10_only_sessions_with_a_process_count,
     c10_what_is_due_goes_before_who_is_idle,
     s49_a_thousand_requests_without_cookies_end_no_users_session,
@@ -215,6 +216,28 @@ async fn c10_if_there_are_not_enough_to_make_room_nobody_does<P: Place>() {
     place.clock().advance(MINUTE);
     let (newcomer, _) = place.enter().await;
     assert_eq!(place.live_ids().await, [newcomer]);
+}
+
+async fn what_ends_for_a_newcomer_is_counted_also_if_it_is_not_enough<P: Place>() {
+    let place = P::start(at_most(3), Work::ByHand).await;
+    let phone = OpenRequest {
+        kind: Kind::Mobile,
+        idle_timeout: Some(3_600_000),
+        ..browser()
+    };
+    place.admin().open(phone).await.unwrap();
+    let (_, one) = place.enter_confirmed().await;
+    let (_, other) = place.enter_confirmed().await;
+    place.set("max_sessions", Value::Number(1)).await.unwrap();
+    for _ in 0..2 {
+        place.clock().advance(30 * MINUTE);
+        for token in [&one, &other] {
+            place.web().check(token, None, true).await.unwrap();
+        }
+    }
+    assert!(is_full(&place.web().enter(None, browser()).await));
+    let stats = place.admin().stats().await.unwrap();
+    assert_eq!((stats.opened, stats.ended.inactive), (3, 1), "the phone");
 }
 
 async fn c10_only_sessions_with_a_process_count<P: Place>() {

@@ -3,20 +3,25 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use sessionctl::admin::{Admin as _, Ending};
-use sessionctl::clock::Timestamp;
+use sessionctl::admin::{Admin as _, Ending, LockQuery};
+use sessionctl::application::Application as _;
+use sessionctl::clock::{ManualClock, Timestamp};
 use sessionctl::error::Error;
+use sessionctl::on_close::{MethodResult, MethodRun};
 use sessionctl::options::{Options, Settings, Value};
+use sessionctl::registry::Registry;
 use sessionctl::session::{Cause, State};
 use sessionctl::sessions::Sessions as _;
-use sessionctl::store::Store as _;
 use sessionctl::store::directory::{DataDir, DirectoryError};
 use sessionctl::store::sqlite::{OpenError, SqliteStore};
+use sessionctl::store::{Change, Claim, Store as _, Work as ClosingWork};
 use tokio::time::timeout;
 
+use crate::contexts::{first, invoice, suspending};
 use crate::places::{OnDisk, Place, Work, browser, operator, roomy, setting};
 
 /// Longer than any commit takes; only a call that must not answer waits for it.
@@ -120,6 +125,118 @@ async fn an_ending_is_not_told_before_its_commit() {
         (outcome.outcome, outcome.cause),
         (Ending::Closed, Some(Cause::Dropped))
     );
+}
+
+/// What a method came to after its closing had ended is told once that is on disk, to everybody.
+#[tokio::test]
+async fn a_late_run_is_not_told_before_its_commit() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, _) = place.enter().await;
+    place.admin().close(id, operator()).await.unwrap();
+    place.clock().advance(Duration::from_secs(60));
+    place.registry().sweep().await.unwrap();
+    let store = place.registry().store();
+    let claim = Claim {
+        until: place.now().plus(Duration::from_secs(60)),
+        max: 1,
+        runs: 1,
+        has_method: true,
+        only: None,
+    };
+    let work = store.claim(claim, place.now()).await.unwrap();
+    let [ClosingWork::Process(key, Some(document))] = &work[..] else {
+        panic!("{work:?}")
+    };
+    assert!(document.late);
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let run = MethodRun {
+        process: key.process,
+        result: MethodResult::Succeeded,
+        took_ms: 7,
+        late: true,
+        detail: None,
+    };
+    let (key, registry, now) = (*key, place.registry().clone(), place.now());
+    let mut finishing = tokio::spawn(async move {
+        let change = Change::FinishProcess {
+            key,
+            run: Some(run),
+            saved: None,
+        };
+        registry.store().apply(change, now).await
+    });
+    assert!(timeout(A_WHILE, &mut finishing).await.is_err());
+    let looking = place.registry().close(id, operator());
+    assert!(
+        timeout(A_WHILE, looking).await.is_err(),
+        "it is not on disk that the method has run"
+    );
+    disk.execute_batch("ROLLBACK").unwrap();
+    finishing.await.unwrap().unwrap();
+    let outcome = place.registry().close(id, operator()).await.unwrap();
+    assert_eq!(outcome.on_close[0].result, MethodResult::Succeeded);
+}
+
+/// Who holds a lock is told by the name that is on disk.
+#[tokio::test]
+async fn a_holders_name_is_not_told_before_its_commit() {
+    let place = OnDisk::start(roomy(), Work::ByHand).await;
+    let (id, _) = place.enter().await;
+    place
+        .app()
+        .lock(first(id), invoice("4711"), Duration::ZERO)
+        .await
+        .unwrap();
+    let disk = database(&place);
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = place.registry().clone();
+    let mut signing_in = tokio::spawn(async move { registry.log_in(id, "ana".into()).await });
+    assert!(timeout(A_WHILE, &mut signing_in).await.is_err());
+    let locks = place.admin().locks(LockQuery::default());
+    assert!(timeout(A_WHILE, locks).await.is_err());
+    disk.execute_batch("ROLLBACK").unwrap();
+    signing_in.await.unwrap().unwrap();
+    let locks = place.admin().locks(LockQuery::default()).await.unwrap();
+    assert_eq!(locks.items[0].user.as_deref(), Some("ana"));
+}
+
+/// A process that closes alone has the time that there was when it began to close, whatever the next server is told.
+#[tokio::test]
+async fn c09_a_restart_changes_no_time_limit_that_has_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |limit| {
+        let options = Options {
+            closing_time_limit: Duration::from_secs(limit),
+            ..suspending()
+        };
+        SqliteStore::open(
+            DataDir::exclusive(directory.path(), true).unwrap(),
+            options.into(),
+        )
+        .unwrap()
+    };
+    let clock = ManualClock::at(crate::places::MONDAY.parse().unwrap());
+    let registry = Registry::new(start(60), Arc::new(clock.clone()));
+    let (id, _) = {
+        let entered = registry.enter(None, browser()).await.unwrap();
+        (entered.visit.id, entered.new_token)
+    };
+    clock.advance(Duration::from_secs(600));
+    registry.sweep().await.unwrap();
+    let show = async |registry: &Registry<SqliteStore>| registry.show(id).await.unwrap();
+    let shown = show(&registry).await;
+    assert_eq!(shown.session.state, State::Suspended);
+    assert_eq!(shown.processes.len(), 1, "its method is pending");
+    drop(registry);
+    let registry = Registry::new(start(3_600), Arc::new(clock.clone()));
+    clock.advance(Duration::from_secs(59));
+    registry.sweep().await.unwrap();
+    assert_eq!(show(&registry).await.processes.len(), 1);
+    clock.advance(Duration::from_secs(1));
+    registry.sweep().await.unwrap();
+    assert!(show(&registry).await.processes.is_empty());
+    assert_eq!(registry.stats().await.unwrap().late, 1);
 }
 
 /// Options are in force once they are on disk; until then the stricter limit holds, so that no newcomer slips in between.
@@ -437,7 +554,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
         open(directory.path()),
         Err(OpenError::NewerSchema { found: 99, .. })
     ));
-    database().pragma_update(None, "user_version", 4).unwrap();
+    database().pragma_update(None, "user_version", 5).unwrap();
     assert!(open(directory.path()).is_ok());
     database().pragma_update(None, "application_id", 7).unwrap();
     assert!(matches!(

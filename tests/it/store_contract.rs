@@ -75,7 +75,8 @@ async fn c14_a_hard_limit_holds_for_all_sessions() {
     assert!(matches!(
         refused,
         Applied::Full {
-            limit: HARD_SESSION_LIMIT
+            limit: HARD_SESSION_LIMIT,
+            ..
         }
     ));
     let page = store

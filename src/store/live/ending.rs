@@ -59,6 +59,7 @@ impl LiveSet {
             last_request_at: self.entries[slot].last_request_at(),
             record,
         }];
+        self.tally.ended.count(begin.cause);
         self.leave(slot);
         self.closing(slot, begin);
         let entry = &self.entries[slot];
@@ -107,7 +108,7 @@ impl LiveSet {
                     begin.seq,
                     KeptClosing {
                         since: begin.at,
-                        alone: false,
+                        alone_until: None,
                         user: entry.record.user.clone(),
                     },
                 ),
@@ -458,7 +459,10 @@ impl LiveSet {
         };
         match &begin {
             Some(begin) => drop(self.closings.remove(&begin.seq)),
-            None => self.leave(slot),
+            None => {
+                self.tally.ended.count(end.cause);
+                self.leave(slot);
+            }
         }
         let (part, request_ids) = match &begin {
             Some(begin) => (Part::CutShort, [begin.request_id, end.request_id]),

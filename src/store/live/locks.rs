@@ -164,18 +164,13 @@ impl LiveSet {
     }
 
     fn held_by_another(&mut self, record: &Record) -> Prepared {
-        let changed = self.locks.changed;
         if let Some(held) = self.locks.held.get_mut(record) {
             held.waiting();
         }
-        match self
-            .locks
-            .held
-            .get(record)
-            .and_then(|held| self.shown(held))
-        {
-            Some(lock) => Prepared::unfit(changed, Unfit::Locked(Box::new(lock))),
-            None => Prepared::unfit(changed, Unfit::NoProcess),
+        let held = self.locks.held.get(record);
+        match held.and_then(|held| self.shown(held)) {
+            Some(Told { what, durable }) => Prepared::unfit(durable, Unfit::Locked(Box::new(what))),
+            None => Prepared::unfit(self.locks.changed, Unfit::NoProcess),
         }
     }
 
@@ -350,8 +345,8 @@ impl LiveSet {
             && !self.is_process_over(entry, now)
     }
 
-    /// A lock as it is told of.
-    fn shown(&self, held: &Held) -> Option<HeldLock> {
+    /// A lock as it is told of, with who is signed in where it is held.
+    fn shown(&self, held: &Held) -> Option<Told<HeldLock>> {
         let entry = &self.entries[*self.by_seq.get(&held.session)?];
         let waiting = held
             .queue
@@ -363,7 +358,7 @@ impl LiveSet {
             since,
             fence,
         } = held.lock.clone();
-        Some(HeldLock {
+        let what = HeldLock {
             table,
             record,
             session: entry.record.id,
@@ -372,7 +367,9 @@ impl LiveSet {
             since,
             fence,
             waiting: u32::try_from(waiting.count()).unwrap_or(u32::MAX),
-        })
+        };
+        let durable = self.locks.changed.max(entry.changed);
+        Some(Told { what, durable })
     }
 
     /// One page of the locks, in the order of their records.
@@ -392,11 +389,16 @@ impl LiveSet {
             .filter(|(found, _)| is_asked(&query.record, &found.record))
             .filter(|(_, held)| session.is_none_or(|session| session == Some(held.session)))
             .filter_map(|(_, held)| self.shown(held));
-        let items = matching.by_ref().take(limit).collect();
+        let mut durable = self.locks.changed;
+        let told = matching.by_ref().take(limit).map(|told| {
+            durable = durable.max(told.durable);
+            told.what
+        });
+        let items = told.collect();
         let truncated = matching.next().is_some();
         Told {
             what: LockPage { items, truncated },
-            durable: self.locks.changed,
+            durable,
         }
     }
 }

@@ -32,7 +32,7 @@ use self::timers::Timers;
 use self::work::Queue;
 use super::record::{Begin, ROTATED_FOR, Record, Row, Tombstone};
 use super::wait::{Bells, Handover};
-use super::{Applied, Change, Impact, MadeRoom, Part, Unfit};
+use super::{Applied, Change, Impact, MadeRoom, Part, Tally, Unfit};
 use crate::clock::Timestamp;
 use crate::options::{OptionError, Options, Settings};
 use crate::session::{Mode, ProcessNumber, Seq, SessionId};
@@ -63,6 +63,7 @@ pub(super) struct LiveSet {
     /// Sessions whose cookie is good, time permitting; and those of them whose process has ended.
     live: u64,
     suspended: u64,
+    tally: Tally,
     /// Begun closings, by their begin.
     closings: BTreeMap<Seq, usize>,
     queue: Queue,
@@ -173,12 +174,12 @@ pub(super) enum Answer {
     Resumed(SessionId, MadeRoom),
     Full {
         limit: usize,
+        made: MadeRoom,
     },
     NoSessions,
     Ignored(SessionId),
     Expired {
         closed: Vec<SessionId>,
-        suspended: usize,
         late: usize,
         is_all: bool,
     },
@@ -242,6 +243,7 @@ impl LiveSet {
             visible: 0,
             live: 0,
             suspended: 0,
+            tally: Tally::default(),
             rotated: Rotated::default(),
             closings: BTreeMap::new(),
             queue: Queue::default(),
@@ -315,6 +317,7 @@ impl LiveSet {
 
     fn suspended(&mut self, slot: usize, now: Timestamp) -> Row {
         let (seq, session) = self.changing(slot);
+        self.tally.suspended += 1;
         self.without_process(slot);
         Row::Suspended {
             seq,
@@ -365,7 +368,10 @@ impl LiveSet {
         for row in rows {
             self.durable = row.seq();
             match row {
-                Row::Opened(record) => self.activate(record.seq),
+                Row::Opened(record) => {
+                    self.tally.opened += 1;
+                    self.activate(record.seq);
+                }
                 Row::LoggedIn { session, new, .. } => self.accept(*session, *new),
                 Row::Resumed { session, at, .. } => self.resumed(*session, *at),
                 Row::OptionsSet { settings, .. } => self.put_in_force(Arc::clone(settings)),

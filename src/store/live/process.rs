@@ -67,12 +67,16 @@ impl Process {
     }
 
     pub(super) fn close(&mut self, seq: Seq, closing: KeptClosing) {
-        let KeptClosing { since, alone, user } = closing;
+        let KeptClosing {
+            since,
+            alone_until,
+            user,
+        } = closing;
         self.state = ProcessState::Closing;
         self.closing = Some(Box::new(ClosingProcess {
             seq,
             since,
-            alone,
+            alone: alone_until.is_some(),
             user,
             claimed_until: None,
         }));

@@ -139,8 +139,7 @@ impl LiveSet {
                 .push(Timestamp::EPOCH, Timer::Lease(session, number));
         }
         if let Some(closing) = closing {
-            if closing.alone {
-                let at = closing.since.plus(self.options().closing_time_limit);
+            if let Some(at) = closing.alone_until {
                 self.timers.push(at, Timer::Alone(session, number));
             }
             process.close(Seq(0), closing);
@@ -213,21 +212,21 @@ impl LiveSet {
         alone: bool,
     ) -> Row {
         let (seq, session) = self.changing(slot);
-        let limit = now.plus(self.options().closing_time_limit);
+        let alone_until = alone.then(|| now.plus(self.options().closing_time_limit));
         let entry = &mut self.entries[slot];
         let (id, user) = (entry.record.id, entry.record.user.clone());
         let mut started_at = now;
         if let Some(process) = entry.process_mut(number) {
             let closing = KeptClosing {
                 since: now,
-                alone,
+                alone_until,
                 user: user.clone(),
             };
             process.close(seq, closing);
             started_at = process.started_at;
         }
-        if alone {
-            self.timers.push(limit, Timer::Alone(session, number));
+        if let Some(at) = alone_until {
+            self.timers.push(at, Timer::Alone(session, number));
         }
         self.locks.refuse(session, Some(number));
         self.enqueue(slot);
@@ -238,7 +237,7 @@ impl LiveSet {
             process: number,
             started_at,
             at: now,
-            alone,
+            alone_until,
             user,
         }
     }

@@ -136,7 +136,7 @@ impl LiveSet {
         }
         // Under the hard limit a closing makes room only when it has ended.
         if self.entries.len() >= HARD_SESSION_LIMIT {
-            return Err(full(rows, HARD_SESSION_LIMIT));
+            return Err(full(rows, HARD_SESSION_LIMIT, made));
         }
         let needed = if is_limited {
             (self.counted + 1).saturating_sub(limit)
@@ -147,7 +147,7 @@ impl LiveSet {
         let victims = self.choose(eviction, needed);
         if victims.len() < needed {
             self.spare(&victims);
-            return Err(full(rows, limit));
+            return Err(full(rows, limit, made));
         }
         made.evicted = self.evict(&victims, actor, now, &mut rows);
         Ok((rows, made))
@@ -261,7 +261,7 @@ impl LiveSet {
         let mut rows = self.ring(limit, now);
         let late = self.queue.count_late() - late;
         let is_rung_out = rows.len() < limit;
-        let (mut closed, mut suspended) = (Vec::new(), 0);
+        let mut closed = Vec::new();
         let mut looks = limit.saturating_mul(LOOKS_PER_ENDING);
         while rows.len() < limit
             && let Some(due) = self.pop_due(now, &mut looks)
@@ -272,15 +272,11 @@ impl LiveSet {
                     rows.extend(self.begin_close(end, now).rows);
                     closed.push(id);
                 }
-                Due::Process(slot) => {
-                    rows.extend(self.suspend(slot, now));
-                    suspended += 1;
-                }
+                Due::Process(slot) => rows.extend(self.suspend(slot, now)),
             }
         }
         let answer = Answer::Expired {
             closed,
-            suspended,
             late,
             is_all: is_rung_out && looks > 0 && rows.len() < limit,
         };
@@ -452,10 +448,10 @@ fn is_expiring(entry: &Entry, old: &Options, new: &Options, now: Timestamp) -> b
         && super::expires_at(new, entry) <= now
 }
 
-fn full(rows: Vec<Row>, limit: usize) -> Prepared {
+fn full(rows: Vec<Row>, limit: usize, made: MadeRoom) -> Prepared {
     Prepared {
         durable: last_row(&rows),
         rows,
-        answer: Answer::Full { limit },
+        answer: Answer::Full { limit, made },
     }
 }

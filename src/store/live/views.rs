@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::saved::named;
 use super::{Answer, Entry, LiveSet, Phase, Told, process};
-use crate::admin::{HistoryPage, ListQuery, Page};
+use crate::admin::{HistoryPage, HistoryQuery, ListQuery, Page};
 use crate::application::{At, ProcessStatus};
 use crate::clock::Timestamp;
 use crate::context::{Context, Name};
@@ -86,17 +86,18 @@ impl LiveSet {
     pub(in crate::store) fn answer(&self, answer: &Answer, now: Timestamp) -> Told<Applied> {
         let at_once = match answer {
             Answer::Ready(applied) => applied.as_ref().clone(),
-            Answer::Full { limit } => Applied::Full { limit: *limit },
+            Answer::Full { limit, made } => Applied::Full {
+                limit: *limit,
+                made: made.clone(),
+            },
             Answer::NoSessions => Applied::NoSessions,
             Answer::Expired {
                 closed,
-                suspended,
                 late,
                 is_all,
             } => Applied::Expired {
                 late: *late,
                 closed: closed.clone(),
-                suspended: *suspended,
                 is_all: *is_all,
             },
             Answer::OptionsSet {
@@ -186,7 +187,10 @@ impl LiveSet {
                 freed: tombstone.freed,
                 on_close,
             };
-            return Told::at_once(Found::Closed(tombstone.session(id), closure));
+            return Told {
+                what: Found::Closed(tombstone.session(id), closure),
+                durable: self.queue.late_changed,
+            };
         }
         let entry = self.by_id.get(&id).map(|slot| &self.entries[*slot]);
         let Some(entry) = entry.filter(|entry| !matches!(entry.phase, Phase::Reserved)) else {
@@ -203,7 +207,10 @@ impl LiveSet {
         };
         Told {
             what: Found::Open(self.session(entry, now), cause, Closure { freed, on_close }),
-            durable: entry.told_at(),
+            durable: match entry.phase {
+                Phase::Ended(_) => entry.told_at().max(self.queue.late_changed),
+                _ => entry.told_at(),
+            },
         }
     }
 
@@ -216,7 +223,10 @@ impl LiveSet {
         };
         let pending = ids.into_iter().map(|id| (id, self.queue.pending(id)));
         Told {
-            what: Pending(pending.collect()),
+            what: Pending {
+                runs: pending.collect(),
+                as_of: self.last_seq,
+            },
             durable: self.queue.late_changed,
         }
     }
@@ -331,6 +341,7 @@ impl LiveSet {
             closing: self.visible - self.live,
             late: self.queue.count_late() as u64,
             counted: self.counted as u64,
+            tally: self.tally,
         }
     }
 
@@ -408,13 +419,26 @@ fn shown_process(process: &process::Process, now: Timestamp) -> Process {
 }
 
 /// Runs that are still to come, by session.
-pub(in crate::store) struct Pending(HashMap<SessionId, Vec<MethodRun>>);
+pub(in crate::store) struct Pending {
+    runs: HashMap<SessionId, Vec<MethodRun>>,
+    /// The last change that they are known after.
+    as_of: Seq,
+}
 
 impl Pending {
+    /// The part of a question that can be answered with them: of what ended later they know nothing.
+    pub(in crate::store) fn known(&self, query: HistoryQuery) -> HistoryQuery {
+        let later = Seq(self.as_of.0.saturating_add(1));
+        HistoryQuery {
+            before: Some(query.before.map_or(later, |before| before.min(later))),
+            ..query
+        }
+    }
+
     /// Adds them to what a look came upon that was taken after this one.
     pub(in crate::store) fn add_to(mut self, page: &mut HistoryPage) {
         for entry in &mut page.items {
-            let mut pending = self.0.remove(&entry.id).unwrap_or_default();
+            let mut pending = self.runs.remove(&entry.id).unwrap_or_default();
             let has_ended = |process| entry.on_close.iter().any(|run| run.process == process);
             pending.retain(|run| !has_ended(run.process));
             entry.on_close.extend(pending);

@@ -55,7 +55,10 @@ fn fill(connection: &Connection, version: i64, loaded: &mut Loaded) -> Result<()
     live.restored(seq, instant);
     let (mut kept, mut runs_of) = match version {
         ..4 => Default::default(),
-        _ => (processes::read(connection)?, runs::read(connection)?),
+        _ => (
+            processes::read(connection, version)?,
+            runs::read(connection)?,
+        ),
     };
     sessions::read(connection, version, |record, mut standing| {
         if let Some(begin) = &mut standing.begin {

@@ -315,6 +315,7 @@ impl Store for SqliteStore {
         // Looked at first: what ends in between is then found on disk.
         let told = self.shared.live.read()?.pending(id);
         let pending = self.shared.when_durable(told).await?;
+        let query = pending.known(query);
         let mut page = self
             .ask(move |reader| reader.history(&query, closing))
             .await?;

@@ -10,6 +10,8 @@ use super::columns::{
     optional_time, process, seq, time,
 };
 use super::runs;
+use super::sessions::OLD_TIME_LIMIT;
+use crate::clock::Timestamp;
 use crate::context::{Json, Lock, Name, Selection};
 use crate::session::{ProcessNumber, Seq};
 use crate::store::record::{KeptClosing, KeptProcess, Row};
@@ -53,20 +55,22 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
             process,
             started_at,
             at,
-            alone,
+            alone_until,
             user,
             ..
         } => execute(
             transaction,
-            "INSERT INTO processes (session_seq, number, started_at, closing_at, alone, user) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO processes (session_seq, number, started_at, closing_at, alone, ends_at, user) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (session_seq, number) DO UPDATE
-                SET closing_at = excluded.closing_at, alone = excluded.alone, user = excluded.user",
+                SET closing_at = excluded.closing_at, alone = excluded.alone, ends_at = excluded.ends_at,
+                    user = excluded.user",
             params![
                 number(*session),
                 process.0,
                 started_at.as_millis(),
                 at.as_millis(),
-                alone,
+                alone_until.is_some(),
+                alone_until.map(Timestamp::as_millis),
                 user.as_deref(),
             ],
         ),
@@ -223,10 +227,19 @@ fn set_selection(
 }
 
 /// The processes that have rows, by the rows of their sessions, in the order of their numbers.
-pub(super) fn read(connection: &Connection) -> Result<HashMap<Seq, Vec<KeptProcess>>> {
-    let mut select = connection.prepare(
-        "SELECT session_seq, number, started_at, lease_ms, closing_at, alone, user FROM processes ORDER BY session_seq, number",
-    )?;
+pub(super) fn read(
+    connection: &Connection,
+    version: i64,
+) -> Result<HashMap<Seq, Vec<KeptProcess>>> {
+    // Looking migrates nothing: an older store does not tell these yet.
+    let since_version_5 = match version {
+        ..5 => "NULL",
+        _ => "ends_at",
+    };
+    let mut select = connection.prepare(&format!(
+        "SELECT session_seq, number, started_at, lease_ms, closing_at, alone, {since_version_5}, user
+         FROM processes ORDER BY session_seq, number",
+    ))?;
     let mut rows = select.query([])?;
     let mut kept: HashMap<Seq, Vec<KeptProcess>> = HashMap::new();
     while let Some(row) = rows.next()? {
@@ -237,10 +250,11 @@ pub(super) fn read(connection: &Connection) -> Result<HashMap<Seq, Vec<KeptProce
 }
 
 fn kept_process(row: &SqlRow<'_>) -> Result<KeptProcess> {
-    let (alone, user): (bool, Option<Box<str>>) = (row.get(5)?, row.get(6)?);
-    let closing = |since| KeptClosing {
+    let (alone, user): (bool, Option<Box<str>>) = (row.get(5)?, row.get(7)?);
+    let ends_at = optional_time(row, 6)?;
+    let closing = |since: Timestamp| KeptClosing {
         since,
-        alone,
+        alone_until: alone.then(|| ends_at.unwrap_or(since.plus(OLD_TIME_LIMIT))),
         user: user.map(Arc::from),
     };
     Ok(KeptProcess {

@@ -17,7 +17,7 @@ use crate::store::directory::DirectoryError;
 const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY,
@@ -155,6 +155,13 @@ const MIGRATIONS: [&str; 4] = [
     ) STRICT, WITHOUT ROWID;
     -- What the last server called as its on-close method: a command without a server goes by it.
     CREATE TABLE served_method (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), method TEXT NOT NULL) STRICT;
+",
+    "
+    -- When a process that closes alone has had its time.
+    ALTER TABLE processes ADD COLUMN ends_at INTEGER;
+    -- Which store this is: a copy of it is known by that, another one too.
+    CREATE TABLE identity (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), id BLOB NOT NULL) STRICT;
+    INSERT INTO identity VALUES (0, randomblob(16));
 ",
 ];
 

@@ -15,7 +15,7 @@ use crate::token::TokenHash;
 
 /// The time limits of closings that began before there was a column for them.
 const OLD_GRACE_PERIOD: Duration = Duration::from_secs(30);
-const OLD_TIME_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const OLD_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
     match row {
