@@ -1,9 +1,11 @@
 //! Exit codes: one table, and the one place that gives every error its code and its advice.
 
 use std::io;
+use std::path::Path;
 
 use anyhow::Error as AnyError;
 
+use super::quoted;
 use crate::client::AddressError;
 use crate::context::ContextError;
 use crate::error::Error;
@@ -88,7 +90,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::CheckFailed,
         10,
-        "a check found something wrong: ping of a server that is not ready",
+        "a check found something wrong: ping of a server that is not ready, store check",
     ),
     (Exit::Config, 78, "serve cannot start as configured"),
     (Exit::Interrupted, 130, "SIGINT, after a summary"),
@@ -228,8 +230,14 @@ pub(super) fn server_in_the_way(error: &AnyError) -> Option<&str> {
 
 /// What to try after an error.
 pub(super) fn advice(error: &AnyError) -> Option<String> {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
+    if let Some(failure) = error.downcast_ref::<Failure>()
+        && failure.advice.is_some()
+    {
         return failure.advice.clone();
+    }
+    let mut chain = error.chain();
+    if let Some(error) = chain.find_map(|error| error.downcast_ref::<OpenError>()) {
+        return advice_for_store(error);
     }
     if error.is::<SessionIdError>() {
         return Some("give a UUID such as 5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11; `sessionctl list -o uuid` shows them".into());
@@ -277,6 +285,23 @@ fn advice_for_session_error(error: &Error) -> Option<String> {
     Some(text.into())
 }
 
+fn advice_for_store(error: &OpenError) -> Option<String> {
+    let command = |path: &Path, rest: &str| {
+        let directory = path.parent().unwrap_or(path).to_string_lossy();
+        format!("sessionctl --local {} {rest}", quoted(&directory))
+    };
+    match error {
+        OpenError::Directory(error) => advice_for_directory(error),
+        OpenError::Sqlite { path, .. } => Some(command(path, "store check")),
+        OpenError::AnotherStore(path) | OpenError::LostChanges { path, .. } => Some(format!(
+            "`{}`, or start once with `sessionctl serve --end-all-sessions`: everybody signs in anew",
+            command(path, "store restore BACKUP")
+        )),
+        OpenError::NewerSchema { .. } => Some("run it with the sessionctl that wrote it".into()),
+        _ => None,
+    }
+}
+
 fn advice_for_directory(error: &DirectoryError) -> Option<String> {
     match error {
         DirectoryError::Missing(path) => Some(format!(
@@ -287,6 +312,10 @@ fn advice_for_directory(error: &DirectoryError) -> Option<String> {
         DirectoryError::Foreign(_) => {
             Some("name an empty directory, or one that does not exist yet".into())
         }
+        DirectoryError::Lost(path) | DirectoryError::HalfRestored(path) => Some(format!(
+            "sessionctl --local {} store restore BACKUP",
+            path.display()
+        )),
         DirectoryError::NotOwner { owner, .. } => Some(format!("run the command as uid {owner}")),
         DirectoryError::InUse { holder, .. } => match &holder.admin {
             Some(admin) => Some(format!("ask that server: sessionctl --server {admin} list")),
@@ -297,10 +326,12 @@ fn advice_for_directory(error: &DirectoryError) -> Option<String> {
 }
 
 fn directory_error(error: &AnyError) -> Option<&DirectoryError> {
-    match error.downcast_ref::<OpenError>() {
-        Some(OpenError::Directory(error)) => Some(error),
-        _ => error.downcast_ref::<DirectoryError>(),
-    }
+    error
+        .chain()
+        .find_map(|error| match error.downcast_ref::<OpenError>() {
+            Some(OpenError::Directory(error)) => Some(error),
+            _ => error.downcast_ref::<DirectoryError>(),
+        })
 }
 
 #[cfg(test)]

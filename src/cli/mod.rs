@@ -21,6 +21,7 @@ mod serve;
 mod show;
 mod signals;
 mod stats;
+mod store;
 mod table;
 mod target;
 mod text;
@@ -181,6 +182,9 @@ enum Command {
     Stats(stats::Arguments),
     /// Check that a server answers and acknowledges changes
     Ping(ping::Arguments),
+    /// Check, copy and bring back the store of a data directory
+    #[command(before_long_help = store::EXAMPLES)]
+    Store(store::Arguments),
     /// Run the session server
     Serve(serve::Arguments),
     /// Show what sessionctl does, on a server of its own
@@ -264,6 +268,13 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
     match cli.command {
         Command::Serve(arguments) => asker.serve(arguments),
         Command::Demo(arguments) => asker.demo(arguments),
+        Command::Store(arguments) => store::run(
+            arguments,
+            &asker.connection,
+            &asker.environment,
+            &asker.clock,
+            asker.output,
+        ),
         Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),

@@ -22,6 +22,7 @@ use super::signals::Signals;
 use super::table::details;
 use super::text::visible;
 use super::{Environment, method, quoted};
+use crate::admin::Actor;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::on_close::Method;
@@ -30,7 +31,7 @@ use crate::registry::{OnClose, Registry};
 use crate::server::{self, Listeners};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{CloseAll, SqliteStore};
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 640;
@@ -45,6 +46,9 @@ const MOST_WEB_CONNECTIONS: usize = 4_096;
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: Flags,
+    /// End every session before the start, cause restored: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed
+    #[arg(long)]
+    end_all_sessions: bool,
     /// Only check the configuration, and say what the server would start with
     #[arg(long)]
     check_config: bool,
@@ -68,7 +72,9 @@ pub(super) async fn run(
     });
     let connections = raise_connection_limit();
     let mut signals = Signals::catch()?;
-    let mut running = start(plan, clock).await.map_err(as_config)?;
+    let mut running = start(plan, clock, arguments.end_all_sessions)
+        .await
+        .map_err(as_config)?;
     running.listeners.web_connections = connections;
     // Whoever started the server may have closed stdout; that stops nothing.
     let _ = running.announce(output);
@@ -128,7 +134,7 @@ pub(super) struct Running {
 }
 
 /// Takes the data directory, reads the store, binds the listeners.
-pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Result<Running> {
+pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> Result<Running> {
     let directory = DataDir::exclusive(&plan.data, true)?;
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
@@ -137,7 +143,21 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Result<Running> 
     let app_token = app_token(plan.app_token_file.as_deref(), &admin)?;
     let on_close = on_close(&plan, &admin_url);
     // Last: the store keeps the settings of a server that runs, not of one that could not start.
-    let store = SqliteStore::open_for_server(directory, plan.settings, &on_close.method)?;
+    let store = if ends_all {
+        let order = CloseAll {
+            actor: Actor::server().to_string(),
+            now: clock.now(),
+        };
+        let (store, ended) =
+            SqliteStore::open_closing_all(directory, plan.settings, &on_close.method, &order)?;
+        tracing::warn!(
+            ended,
+            "every session was ended at the start, cause restored"
+        );
+        store
+    } else {
+        SqliteStore::open_for_server(directory, plan.settings, &on_close.method)?
+    };
     store.directory().announce(Some(admin_url.clone()))?;
     let settings = store.settings()?;
     tell_what_run_time_wins(&settings);

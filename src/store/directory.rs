@@ -1,6 +1,6 @@
 //! The data directory: who owns it, who has it now. One file lock keeps a server and local commands apart (S46, S48).
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -19,6 +19,15 @@ const LOCK_LIMIT: u64 = 4_096;
 
 /// The database's name.
 const DATABASE: &str = "sessions.sqlite";
+
+/// The name of the high-water mark: which change was acknowledged last.
+pub(super) const MARK: &str = "acknowledged";
+
+/// The name of the directory that a backup is brought back in; while it is there, the store is not whole.
+const RESTORING: &str = "restoring";
+
+/// How the names of stores begin that were replaced by a backup.
+const REPLACED: &str = "replaced-";
 
 /// How often and how long a command waits for another local command to finish.
 const PATIENCE: (u32, Duration) = (100, Duration::from_millis(20));
@@ -50,6 +59,12 @@ pub enum DirectoryError {
     /// The directory has other things in it.
     #[error("{} is not empty and not a session store", .0.display())]
     Foreign(PathBuf),
+    /// There was a database, whose changes were acknowledged, and it is gone.
+    #[error("the database of {} is gone", .0.display())]
+    Lost(PathBuf),
+    /// A backup was being brought back, and that was cut off.
+    #[error("a restore of {} was cut off", .0.display())]
+    HalfRestored(PathBuf),
     /// The directory belongs to somebody else.
     #[error("{} belongs to uid {owner}, not to uid {me}", path.display())]
     NotOwner {
@@ -107,13 +122,31 @@ impl DataDir {
     /// # Errors
     /// See [`DirectoryError`]. A local command that holds the directory is waited for briefly, a server is not.
     pub fn exclusive(path: &Path, create: bool) -> Result<Self, DirectoryError> {
-        if create {
+        let purpose = if create {
+            Purpose::Create
+        } else {
+            Purpose::Use
+        };
+        Self::taken(path, purpose)
+    }
+
+    /// Takes the directory to bring a backup back in it, alone; makes it if it is not there. What it holds may be damaged, or
+    /// left by an earlier try.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub fn for_restoring(path: &Path) -> Result<Self, DirectoryError> {
+        Self::taken(path, Purpose::Restore)
+    }
+
+    fn taken(path: &Path, purpose: Purpose) -> Result<Self, DirectoryError> {
+        if purpose != Purpose::Use {
             make(path)?;
         }
-        check_store(path, create)?;
+        check_store(path, purpose)?;
         let mut this = Self {
             path: path.into(),
-            lock: open_lock(path, create)?,
+            lock: open_lock(path, purpose != Purpose::Use)?,
             is_exclusive: false,
         };
         this.wait_for(File::try_lock)?;
@@ -127,7 +160,7 @@ impl DataDir {
     /// # Errors
     /// See [`DirectoryError`].
     pub fn shared(path: &Path) -> Result<Self, DirectoryError> {
-        check_store(path, false)?;
+        check_store(path, Purpose::Use)?;
         let this = Self {
             path: path.into(),
             lock: open_lock(path, false)?,
@@ -154,6 +187,35 @@ impl DataDir {
             file.write_all(text.as_bytes())
         };
         write().map_err(io_error(&self.path, "write the lock file"))
+    }
+
+    /// The database of a directory that another process may have: for who only reads it, in one transaction.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub fn database_in_use(path: &Path) -> Result<PathBuf, DirectoryError> {
+        check_store(path, Purpose::Use)?;
+        Ok(path.join(DATABASE))
+    }
+
+    /// Where a backup is brought back before it takes the place of the database.
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.path.join(RESTORING)
+    }
+
+    /// Where a store is kept that a backup replaces at an instant.
+    pub(super) fn replaced(&self, at: &str) -> PathBuf {
+        self.path.join(format!("{REPLACED}{at}"))
+    }
+
+    /// The files of the database, those that are there.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let names = ["", "-wal", "-shm"].map(|ending| format!("{DATABASE}{ending}"));
+        let names = names.into_iter().chain([MARK.into()]);
+        names
+            .map(|name| self.path.join(name))
+            .filter(|path| path.exists())
+            .collect()
     }
 
     /// Where the database is.
@@ -219,8 +281,19 @@ fn make(path: &Path) -> Result<(), DirectoryError> {
     }
 }
 
+/// What a directory is taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The store that is there.
+    Use,
+    /// The store that is there, or a new one.
+    Create,
+    /// A store from a backup, whatever is there.
+    Restore,
+}
+
 /// Refuses what is not there, not ours, or not a store; closes to others what is.
-fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
+fn check_store(path: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(DirectoryError::Missing(path.into()));
@@ -235,11 +308,17 @@ fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
             me,
         });
     }
+    if purpose != Purpose::Restore && path.join(RESTORING).exists() {
+        return Err(DirectoryError::HalfRestored(path.into()));
+    }
     if !path.join(DATABASE).exists() {
-        match is_empty_but_for_our_lock(path)? {
-            true if create => {}
-            true => return Err(DirectoryError::Missing(path.into())),
-            false => return Err(DirectoryError::Foreign(path.into())),
+        match (contents(path)?, purpose) {
+            (Contents::Foreign, _) => return Err(DirectoryError::Foreign(path.into())),
+            (_, Purpose::Restore) | (Contents::Nothing, Purpose::Create) => {}
+            (Contents::Left, _) => return Err(DirectoryError::Lost(path.into())),
+            (Contents::Nothing, Purpose::Use) => {
+                return Err(DirectoryError::Missing(path.into()));
+            }
         }
     }
     if metadata.mode() & 0o077 != 0 {
@@ -249,22 +328,42 @@ fn check_store(path: &Path, create: bool) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// Whether a directory without a database may become a store: a lock file that is ours is all that it may hold.
-fn is_empty_but_for_our_lock(path: &Path) -> Result<bool, DirectoryError> {
+/// What a directory holds that has no database.
+enum Contents {
+    /// Nothing, or a lock file that is ours.
+    Nothing,
+    /// What is left of a store that was there.
+    Left,
+    /// Something that is not ours.
+    Foreign,
+}
+
+fn contents(path: &Path) -> Result<Contents, DirectoryError> {
+    let mut contents = Contents::Nothing;
     for entry in fs::read_dir(path).map_err(io_error(path, "read the directory"))? {
         let entry = entry.map_err(io_error(path, "read the directory"))?;
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if entry.file_name() != LOCK || !is_file {
-            return Ok(false);
-        }
-        let mut text = String::new();
-        let file = File::open(entry.path()).map_err(io_error(path, "open the lock file"))?;
-        let read = file.take(LOCK_LIMIT).read_to_string(&mut text);
-        if read.is_err() || !(text.is_empty() || serde_json::from_str::<Holder>(&text).is_ok()) {
-            return Ok(false);
+        match entry.file_name().to_str() {
+            Some(LOCK) if is_our_lock(&entry)? => {}
+            Some(name) if is_of_a_store(name) => contents = Contents::Left,
+            _ => return Ok(Contents::Foreign),
         }
     }
-    Ok(true)
+    Ok(contents)
+}
+
+fn is_of_a_store(name: &str) -> bool {
+    [MARK, RESTORING].contains(&name) || name.starts_with(REPLACED) || name.starts_with(DATABASE)
+}
+
+fn is_our_lock(entry: &DirEntry) -> Result<bool, DirectoryError> {
+    let path = entry.path();
+    if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        return Ok(false);
+    }
+    let mut text = String::new();
+    let file = File::open(&path).map_err(io_error(&path, "open the lock file"))?;
+    let read = file.take(LOCK_LIMIT).read_to_string(&mut text);
+    Ok(read.is_ok() && (text.is_empty() || serde_json::from_str::<Holder>(&text).is_ok()))
 }
 
 fn open_lock(path: &Path, create: bool) -> Result<File, DirectoryError> {

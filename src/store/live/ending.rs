@@ -1,5 +1,6 @@
 //! How a session ends: its closing begins, its processes end one by one, what is left is a tombstone (C03, C05, C06, C09).
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -77,6 +78,31 @@ impl LiveSet {
                 part: Part::Began,
             },
         }
+    }
+
+    /// Begins the closing of live sessions, cause `restored`, in the order of opening: those after a number, and at most so
+    /// many. Answers the rows, how many there were, and the last one if there may be more.
+    pub(in crate::store) fn close_all(
+        &mut self,
+        after: Seq,
+        limit: usize,
+        actor: &str,
+        now: Timestamp,
+    ) -> (Vec<Row>, usize, Option<Seq>) {
+        let later = (Bound::Excluded(after), Bound::Unbounded);
+        let live = self
+            .by_seq
+            .range(later)
+            .map(|(seq, slot)| (*seq, &self.entries[*slot]))
+            .filter(|(_, entry)| entry.phase.is_live())
+            .map(|(seq, entry)| (seq, entry.record.id));
+        let found: Vec<(Seq, SessionId)> = live.take(limit).collect();
+        let (count, last) = (found.len(), found.last().map(|(seq, _)| *seq));
+        let rows = found.into_iter().flat_map(|(_, id)| {
+            let end = End::by_itself(id, Cause::Restored, actor);
+            self.begin_close(end, now).rows
+        });
+        (rows.collect(), count, last)
     }
 
     fn begin(&mut self, end: End, now: Timestamp) -> Begin {

@@ -1,11 +1,15 @@
 //! The durable store: the live set in memory, SQLite under it. Reads never touch the disk, but for what only the disk has
 //! (`reader`); one writer thread commits whatever waits in one synced transaction.
 
+mod backup;
+mod check;
 mod closings;
 mod columns;
 mod load;
+mod mark;
 mod processes;
 mod reader;
+mod restore;
 mod rows;
 mod runs;
 mod schema;
@@ -21,8 +25,12 @@ use std::thread::JoinHandle;
 use thiserror::Error as ThisError;
 use tokio::sync::{Notify, watch};
 
+pub use self::backup::{BackedUp, BackupError, back_up};
+pub use self::check::{CheckedStore, check};
 use self::load::Loaded;
 use self::reader::Reader;
+pub use self::restore::{CloseAll, Over, RestoreError, Restored, Restoring};
+use self::schema::Opened;
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
 use super::live::{LiveSet, Prepared, Told, named};
@@ -82,6 +90,22 @@ pub enum OpenError {
         found: i64,
         /// The latest version that this program reads.
         known: i64,
+    },
+    /// The database is not the one whose changes were acknowledged last.
+    #[error("{} is not the store that was here before: a copy of another one", .0.display())]
+    AnotherStore(PathBuf),
+    /// Changes were acknowledged that are not there.
+    #[error(
+        "{} lacks changes that were acknowledged: the last one is {found}, and it was {acknowledged}; it was cut, or is an older copy",
+        path.display()
+    )]
+    LostChanges {
+        /// The database.
+        path: PathBuf,
+        /// The number of the last change that was acknowledged.
+        acknowledged: u64,
+        /// The number of the last change that is there.
+        found: u64,
     },
     /// SQLite refused.
     #[error("{}: cannot read the store", path.display())]
@@ -143,7 +167,25 @@ impl SqliteStore {
         settings: Settings,
         method: &Method,
     ) -> Result<Self, OpenError> {
-        Self::open_for_changes(directory, Some((settings, method)))
+        let start = Some((settings, method));
+        let opened = schema::open_for_changes(&directory.database(), start)?;
+        Self::started(directory, opened)
+    }
+
+    /// The same for a database that may be an older copy, after a restored machine or disk: every session that lives in it
+    /// is closed before anybody sees it, cause `restored`, its method pending. Answers how many those were too.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing is refused for what it lacks.
+    pub fn open_closing_all(
+        directory: DataDir,
+        settings: Settings,
+        method: &Method,
+        order: &CloseAll,
+    ) -> Result<(Self, usize), OpenError> {
+        let start = Some((settings, method));
+        let (opened, closed) = schema::open_closing_all(&directory.database(), start, order)?;
+        Ok((Self::started(directory, opened)?, closed))
     }
 
     /// The same, with the settings and the on-close method of the last server that had it.
@@ -151,7 +193,8 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_as_served(directory: DataDir) -> Result<Self, OpenError> {
-        Self::open_for_changes(directory, None)
+        let opened = schema::open_for_changes(&directory.database(), None)?;
+        Self::started(directory, opened)
     }
 
     /// Opens the store of a directory that was taken for looking: nothing is changed, nothing is started. It goes by the
@@ -172,19 +215,13 @@ impl SqliteStore {
         })
     }
 
-    fn open_for_changes(
-        directory: DataDir,
-        start: Option<(Settings, &Method)>,
-    ) -> Result<Self, OpenError> {
-        let (connection, loaded) = schema::open_for_changes(&directory.database(), start)?;
-        let Loaded {
-            live,
-            ended,
-            method,
-        } = loaded;
+    fn started(directory: DataDir, opened: Opened) -> Result<Self, OpenError> {
+        let Opened {
+            disk, live, method, ..
+        } = opened;
         let (bells, latest) = (Arc::clone(live.bells()), live.latest());
         let shared = Arc::new(Shared::new(live));
-        let writer = Writer::new(connection, Arc::clone(&shared), ended);
+        let writer = Writer::new(disk, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run());

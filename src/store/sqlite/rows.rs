@@ -31,6 +31,15 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
     }
 }
 
+/// The sessions that these rows end: their own rows are to be removed.
+pub(super) fn ended(rows: &[Row]) -> impl Iterator<Item = Seq> {
+    rows.iter().filter_map(|row| match row {
+        Row::Finished { session, .. } => Some(*session),
+        Row::Dropped { record, .. } => Some(record.seq),
+        _ => None,
+    })
+}
+
 /// The last number of these rows, unless every one of them leaves its own in a table.
 pub(super) fn number_to_keep(rows: &[Row]) -> Option<Seq> {
     let leaves_its_own = |row: &Row| {

@@ -8,13 +8,18 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::load::{Loaded, load};
-use super::{OpenError, settings};
+use super::mark::{Identity, Mark};
+use super::restore::{self, CloseAll};
+use super::{OpenError, mark, settings};
+use crate::clock::Timestamp;
 use crate::on_close::Method;
 use crate::options::{OptionError, Origin, Settings};
+use crate::session::Seq;
 use crate::store::directory::DirectoryError;
+use crate::store::live::LiveSet;
 
 /// Marks the file as ours: "SESS".
-const APPLICATION_ID: i64 = 0x5345_5353;
+pub(super) const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
 const MIGRATIONS: [&str; 5] = [
@@ -171,8 +176,85 @@ const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
 /// More than there are statements that are used again and again.
 const PREPARED_STATEMENTS: usize = 64;
 
-/// Opens or makes the database, and reads it; with what a server starts with, if one does.
+/// What is needed to write a database.
+pub(super) struct Disk {
+    pub(super) connection: Connection,
+    /// The rows of closed sessions that are still there.
+    pub(super) ended: Vec<Seq>,
+    pub(super) mark: Mark,
+}
+
+/// A database that was opened for changes.
+pub(super) struct Opened {
+    pub(super) disk: Disk,
+    pub(super) live: LiveSet,
+    /// What the last server called as its on-close method.
+    pub(super) method: Method,
+    pub(super) identity: Identity,
+}
+
+/// Opens or makes the database, and reads it; with what a server starts with, if one does. Refused is what has less than
+/// was acknowledged.
 pub(super) fn open_for_changes(
+    path: &Path,
+    start: Option<(Settings, &Method)>,
+) -> Result<Opened, OpenError> {
+    let (connection, loaded) = open(path, start)?;
+    let identity = identity(&connection, path)?;
+    mark::check(path, identity, loaded.live.durable())?;
+    marked(path, connection, loaded, identity)
+}
+
+/// The same for a database that may be an older copy: whatever it has less than was acknowledged, every session that lives
+/// in it is closed, in one commit. Answers how many those were too.
+pub(super) fn open_closing_all(
+    path: &Path,
+    start: Option<(Settings, &Method)>,
+    order: &CloseAll,
+) -> Result<(Opened, usize), OpenError> {
+    let (mut connection, mut loaded) = open(path, start)?;
+    if let Some((_, acknowledged)) = mark::read(path) {
+        loaded.live.restored(acknowledged, Timestamp::EPOCH);
+    }
+    let closed = restore::close_all(&mut connection, &mut loaded, order).map_err(sqlite(path))?;
+    let identity = identity(&connection, path)?;
+    Ok((marked(path, connection, loaded, identity)?, closed))
+}
+
+fn marked(
+    path: &Path,
+    connection: Connection,
+    loaded: Loaded,
+    identity: Identity,
+) -> Result<Opened, OpenError> {
+    let Loaded {
+        live,
+        ended,
+        method,
+    } = loaded;
+    let mark = Mark::open(path, identity).and_then(|mark| {
+        mark.set(live.durable())?;
+        Ok(mark)
+    });
+    let mark = mark.map_err(|source| io(path, "write the mark of the last change", source))?;
+    Ok(Opened {
+        disk: Disk {
+            connection,
+            ended,
+            mark,
+        },
+        live,
+        method,
+        identity,
+    })
+}
+
+fn identity(connection: &Connection, path: &Path) -> Result<Identity, OpenError> {
+    let identity = settings::read_identity(connection, KNOWN_VERSION).map_err(sqlite(path))?;
+    identity.ok_or_else(|| OpenError::NotAStore(path.into()))
+}
+
+fn open(
     path: &Path,
     start: Option<(Settings, &Method)>,
 ) -> Result<(Connection, Loaded), OpenError> {
@@ -204,7 +286,14 @@ pub(super) fn open_for_looking(path: &Path) -> Result<Loaded, OpenError> {
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     match check_version(&connection, path)? {
         0 => Ok(Loaded::nothing()),
-        version => load(&connection, path, version),
+        version => {
+            let loaded = load(&connection, path, version)?;
+            let identity = settings::read_identity(&connection, version).map_err(sqlite(path))?;
+            if let Some(identity) = identity {
+                mark::check(path, identity, loaded.live.durable())?;
+            }
+            Ok(loaded)
+        }
     }
 }
 
@@ -227,7 +316,7 @@ fn sync_directory(path: &Path) -> Result<(), OpenError> {
     synced.map_err(|source| io(directory, "sync the directory", source))
 }
 
-fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let pragma = |name| {
         connection
             .pragma_query_value(None, name, |row| row.get::<_, i64>(0))

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::columns::{Result, as_json, execute, from_json, number, seq, time};
+use super::mark::Identity;
 use crate::clock::Timestamp;
 use crate::on_close::Method;
 use crate::options::{Layer, OptionSpec, Origin, Settings};
@@ -87,6 +88,22 @@ pub(super) fn write_number(transaction: &Transaction<'_>, seq: Seq) -> Result<()
          ON CONFLICT (only_row) DO UPDATE SET seq = excluded.seq",
         [number(seq)],
     )
+}
+
+/// Which store it is; an older version's does not tell yet.
+pub(super) fn read_identity(connection: &Connection, version: i64) -> Result<Option<Identity>> {
+    match version {
+        ..5 => Ok(None),
+        _ => connection
+            .query_row("SELECT id FROM identity", [], |row| row.get(0))
+            .map(Some),
+    }
+}
+
+/// It is another store from here on: its changes are no longer those of the copies that were made of it.
+pub(super) fn renew_identity(transaction: &Transaction<'_>) -> Result<()> {
+    let sql = "UPDATE identity SET id = randomblob(16)";
+    execute(transaction, sql, [])
 }
 
 /// The last instant, and the last number, that were kept.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use super::mark::Mark;
+use super::schema::Disk;
 use super::{Progress, Shared};
 use super::{rows, sessions, settings};
 use crate::clock::Timestamp;
@@ -25,6 +27,9 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// Sessions that are closed on disk too, but whose rows are still there.
     ended: Vec<Seq>,
+    mark: Mark,
+    /// Whether it was told that the mark cannot be written.
+    is_markless: bool,
 }
 
 struct Batch {
@@ -35,11 +40,18 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, shared: Arc<Shared>, ended: Vec<Seq>) -> Self {
+    pub(super) fn new(disk: Disk, shared: Arc<Shared>) -> Self {
+        let Disk {
+            connection,
+            ended,
+            mark,
+        } = disk;
         Self {
             connection,
             shared,
             ended,
+            mark,
+            is_markless: false,
         }
     }
 
@@ -120,17 +132,23 @@ impl Writer {
         Ok(())
     }
 
+    /// The mark guards what is on disk already: without it the store goes on.
+    fn keep_mark(&mut self, last: Seq) {
+        if let Err(error) = self.mark.set(last)
+            && !self.is_markless
+        {
+            tracing::warn!(%error, "the mark of the last change cannot be written; a cut database might not be noticed");
+            self.is_markless = true;
+        }
+    }
+
     /// Shows what is durable, then wakes those who wait for it.
     fn acknowledge(&mut self, batch: &Batch) -> Result<(), Failure> {
-        if !batch.rows.is_empty() {
+        if let Some(last) = batch.rows.last().map(Row::seq) {
+            self.keep_mark(last);
             self.shared.live.write()?.publish(&batch.rows);
         }
-        self.ended
-            .extend(batch.rows.iter().filter_map(|row| match row {
-                Row::Finished { session, .. } => Some(*session),
-                Row::Dropped { record, .. } => Some(record.seq),
-                _ => None,
-            }));
+        self.ended.extend(rows::ended(&batch.rows));
         self.shared.progress.send_modify(|progress| {
             progress.durable = batch.rows.last().map_or(progress.durable, Row::seq);
         });

@@ -1,0 +1,322 @@
+//! `sessionctl store`: looks a data directory's store over, copies it while a server has it, brings a copy back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+
+use super::exit::{Exit, Failure};
+use super::output::{Format, Output};
+use super::target::default_data_directory;
+use super::text::visible;
+use super::{Connection, Environment, quoted};
+use crate::admin::Actor;
+use crate::clock::Clock;
+use crate::store::directory::{DataDir, DirectoryError};
+use crate::store::sqlite::{
+    BackupError, CheckedStore, CloseAll, Over, RestoreError, Restored, Restoring, back_up, check,
+};
+use crate::wire::SCHEMA;
+
+/// What `--help` begins with.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  sessionctl store check                          is the store whole
+  sessionctl store backup FILE                    copy it, also while a server has it
+  sessionctl --local DIR store restore FILE --yes bring the copy back; no server may have DIR";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look the store over, from the file to every value; exit code 10 if something is wrong
+    Check,
+    /// Copy the store into a new file: what is on disk at one moment, also while a server has it
+    Backup(BackupArguments),
+    /// Bring a backup back. What was closed since stays closed: sessions of the backup live on only where the store that is
+    /// there is the one it was made of and can be read; else all of them end, cause restored
+    Restore(RestoreArguments),
+}
+
+#[derive(Debug, Args)]
+struct BackupArguments {
+    /// The file to make; nothing is written over
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArguments {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Go ahead: sessions may end by it
+    #[arg(long)]
+    yes: bool,
+    /// Only tell what would happen
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+}
+
+pub(super) fn run(
+    arguments: Arguments,
+    connection: &Connection,
+    environment: &Environment,
+    clock: &Arc<dyn Clock>,
+    output: &mut Output,
+) -> Result<Exit> {
+    if connection.server.is_some() {
+        let text = "the store is a directory's; a server does not give it away";
+        return Err(Failure::new(Exit::Usage, text)
+            .advise("name the server's data directory with --local DIR, on its machine")
+            .into());
+    }
+    let directory = match (&connection.local, environment.path("SESSIONCTL_LOCAL")) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(directory)) => directory,
+        (None, None) => default_data_directory(environment)?,
+    };
+    output.tell_details(&format!("directory: {}", directory.display()));
+    match arguments.command {
+        Command::Check => check_store(&directory, output),
+        Command::Backup(BackupArguments { file }) => backup(&directory, &file, output),
+        Command::Restore(arguments) => restore(&directory, &arguments, clock, output),
+    }
+}
+
+#[derive(Serialize)]
+struct Finding<'a> {
+    check: &'a str,
+    ok: bool,
+    detail: Option<&'a str>,
+}
+
+fn check_store(directory: &Path, output: &mut Output) -> Result<Exit> {
+    let database = DataDir::database_in_use(directory).map_err(|error| match error {
+        error @ (DirectoryError::Lost(_) | DirectoryError::HalfRestored(_)) => {
+            let failure = Failure::new(Exit::CheckFailed, error.to_string());
+            anyhow::Error::from(failure.advise(restore_command(directory)))
+        }
+        error => error.into(),
+    })?;
+    let checked = check(&database)?;
+    let is_whole = checked.is_whole();
+    write_findings(directory, &checked, output)?;
+    if is_whole {
+        return Ok(Exit::Done);
+    }
+    let text = format!("the store in {} is damaged", directory.display());
+    let failure = Failure::new(Exit::CheckFailed, text);
+    Err(failure.advise(restore_command(directory)).into())
+}
+
+fn write_findings(directory: &Path, checked: &CheckedStore, output: &mut Output) -> Result<()> {
+    let sessions = checked
+        .census
+        .map(|census| census.active + census.suspended + census.closing);
+    match output.format {
+        Format::Json | Format::Jsonl => {
+            let findings = checked.findings.iter().map(|(check, wrong)| Finding {
+                check,
+                ok: wrong.is_none(),
+                detail: wrong.as_deref(),
+            });
+            output.json(&json!({
+                "schema": SCHEMA,
+                "directory": directory.display().to_string(),
+                "ok": checked.is_whole(),
+                "checks": findings.collect::<Vec<_>>(),
+                "sessions": sessions,
+                "seq": checked.last,
+            }))?;
+        }
+        Format::Table | Format::Csv | Format::Uuid => {
+            for (check, wrong) in &checked.findings {
+                match wrong {
+                    Some(wrong) => output.line(&format!("fail  {check}: {}", visible(wrong)))?,
+                    None if output.quiet => {}
+                    None => output.line(&format!("ok    {check}"))?,
+                }
+            }
+            if let Some(sessions) = sessions.filter(|_| !output.quiet) {
+                output.line(&format!("      {}", count(sessions, "session")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn backup(directory: &Path, file: &Path, output: &mut Output) -> Result<Exit> {
+    let database = DataDir::database_in_use(directory)?;
+    let made = back_up(&database, file).map_err(|error| match error {
+        BackupError::Store(error) => anyhow::Error::from(error),
+        error @ (BackupError::Exists(_) | BackupError::Empty(_)) => {
+            Failure::new(Exit::Refused, error.to_string()).into()
+        }
+        error => error.into(),
+    })?;
+    let sessions = made.census.active + made.census.suspended + made.census.closing;
+    match output.format {
+        Format::Json | Format::Jsonl => output.json(&json!({
+            "schema": SCHEMA,
+            "file": file.display().to_string(),
+            "sessions": sessions,
+            "bytes": made.bytes,
+            "seq": made.last,
+        }))?,
+        _ if output.quiet => {}
+        Format::Table | Format::Csv | Format::Uuid => output.line(&format!(
+            "backed up {} to {} ({} bytes)",
+            count(sessions, "session"),
+            file.display(),
+            made.bytes
+        ))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn restore(
+    directory: &Path,
+    arguments: &RestoreArguments,
+    clock: &Arc<dyn Clock>,
+    output: &mut Output,
+) -> Result<Exit> {
+    // Before anything is made.
+    if let Err(error) = std::fs::File::open(&arguments.file) {
+        let text = format!("cannot read {}", arguments.file.display());
+        return Err(Failure::new(Exit::Failure, text).caused_by(error).into());
+    }
+    let taken = DataDir::for_restoring(directory).map_err(|error| match error {
+        DirectoryError::InUse { .. } => {
+            let failure = Failure::new(Exit::Refused, error.to_string());
+            anyhow::Error::from(failure.advise("end that one first, then the same command again"))
+        }
+        error => error.into(),
+    })?;
+    let restoring = Restoring::prepare(taken, &arguments.file).map_err(in_words)?;
+    for line in plan(&restoring, directory) {
+        output.tell(&line);
+    }
+    if arguments.dry_run {
+        return Ok(Exit::Done);
+    }
+    if !arguments.yes {
+        let failure = Failure::new(Exit::Usage, "nothing was changed: this is to be confirmed");
+        return Err(failure
+            .advise(format!("{} --yes", restore_of(directory, &arguments.file)))
+            .into());
+    }
+    let now = clock.now();
+    let order = CloseAll {
+        actor: Actor::user(rustix::process::geteuid().as_raw()).to_string(),
+        now,
+    };
+    let suffix = now.to_string().replace([':', '.'], "-");
+    let restored = restoring.finish(&order, &suffix).map_err(in_words)?;
+    write_restored(directory, &restored, output)
+}
+
+fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) -> Result<Exit> {
+    let Restored {
+        closed,
+        live,
+        replaced,
+    } = restored;
+    match output.format {
+        Format::Json | Format::Jsonl => output.json(&json!({
+            "schema": SCHEMA,
+            "directory": directory.display().to_string(),
+            "live": live,
+            "ended": closed,
+            "replaced": replaced.as_ref().map(|path| path.display().to_string()),
+        }))?,
+        _ if output.quiet => {}
+        Format::Table | Format::Csv | Format::Uuid => {
+            output.line(&format!(
+                "restored {}: {} live on, {} ended",
+                directory.display(),
+                count(*live, "session"),
+                closed
+            ))?;
+            if let Some(replaced) = replaced {
+                output.line(&format!(
+                    "the store that was there is in {}",
+                    replaced.display()
+                ))?;
+            }
+        }
+    }
+    if *closed > 0 && !output.quiet {
+        output.tell("note: the next server runs the on-close methods of those that ended");
+    }
+    Ok(Exit::Done)
+}
+
+/// What would happen, told before it does.
+fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
+    let (directory, sessions) = (directory.display(), count(restoring.live(), "live session"));
+    let all_end = format!(
+        "the backup has {sessions}: every one ends, cause restored, since nobody knows what was closed after the backup"
+    );
+    match restoring.over() {
+        Over::Nothing => vec![format!("there is no store in {directory}"), all_end],
+        Over::Same { newer } => vec![
+            format!("the backup was made of the store in {directory}, and has {sessions}"),
+            format!(
+                "what was closed since stays closed; {} since and end, cause restored",
+                match newer {
+                    1 => "1 session was opened".into(),
+                    newer => format!("{newer} sessions were opened"),
+                }
+            ),
+            "the others live on, with the variables and selections of the backup".into(),
+        ],
+        Over::Another(live) => vec![
+            format!(
+                "the store in {directory} is not the one that the backup was made of; it is put aside, with {}",
+                count(*live as u64, "live session")
+            ),
+            all_end,
+        ],
+        Over::Unreadable(error) => vec![
+            format!("the store in {directory} cannot be relied on, and is put aside: {error}"),
+            all_end,
+        ],
+    }
+}
+
+fn in_words(error: RestoreError) -> anyhow::Error {
+    let text = error.to_string();
+    match error {
+        RestoreError::Backup { source, .. } => {
+            Failure::new(Exit::Refused, text).caused_by(source).into()
+        }
+        error => error.into(),
+    }
+}
+
+fn restore_command(directory: &Path) -> String {
+    restore_of(directory, Path::new("BACKUP"))
+}
+
+fn restore_of(directory: &Path, file: &Path) -> String {
+    format!(
+        "sessionctl --local {} store restore {}",
+        quoted(&directory.to_string_lossy()),
+        quoted(&file.to_string_lossy())
+    )
+}
+
+fn count(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
