@@ -70,6 +70,9 @@ _sessionctl() {
             sessionctl,stats)
                 cmd="sessionctl__subcmd__stats"
                 ;;
+            sessionctl,store)
+                cmd="sessionctl__subcmd__store"
+                ;;
             sessionctl__subcmd__help,close-session)
                 cmd="sessionctl__subcmd__help__subcmd__close__subcmd__session"
                 ;;
@@ -115,6 +118,9 @@ _sessionctl() {
             sessionctl__subcmd__help,stats)
                 cmd="sessionctl__subcmd__help__subcmd__stats"
                 ;;
+            sessionctl__subcmd__help,store)
+                cmd="sessionctl__subcmd__help__subcmd__store"
+                ;;
             sessionctl__subcmd__help__subcmd__history,show)
                 cmd="sessionctl__subcmd__help__subcmd__history__subcmd__show"
                 ;;
@@ -129,6 +135,15 @@ _sessionctl() {
                 ;;
             sessionctl__subcmd__help__subcmd__options,set)
                 cmd="sessionctl__subcmd__help__subcmd__options__subcmd__set"
+                ;;
+            sessionctl__subcmd__help__subcmd__store,backup)
+                cmd="sessionctl__subcmd__help__subcmd__store__subcmd__backup"
+                ;;
+            sessionctl__subcmd__help__subcmd__store,check)
+                cmd="sessionctl__subcmd__help__subcmd__store__subcmd__check"
+                ;;
+            sessionctl__subcmd__help__subcmd__store,restore)
+                cmd="sessionctl__subcmd__help__subcmd__store__subcmd__restore"
                 ;;
             sessionctl__subcmd__history,help)
                 cmd="sessionctl__subcmd__history__subcmd__help"
@@ -172,6 +187,30 @@ _sessionctl() {
             sessionctl__subcmd__options__subcmd__help,set)
                 cmd="sessionctl__subcmd__options__subcmd__help__subcmd__set"
                 ;;
+            sessionctl__subcmd__store,backup)
+                cmd="sessionctl__subcmd__store__subcmd__backup"
+                ;;
+            sessionctl__subcmd__store,check)
+                cmd="sessionctl__subcmd__store__subcmd__check"
+                ;;
+            sessionctl__subcmd__store,help)
+                cmd="sessionctl__subcmd__store__subcmd__help"
+                ;;
+            sessionctl__subcmd__store,restore)
+                cmd="sessionctl__subcmd__store__subcmd__restore"
+                ;;
+            sessionctl__subcmd__store__subcmd__help,backup)
+                cmd="sessionctl__subcmd__store__subcmd__help__subcmd__backup"
+                ;;
+            sessionctl__subcmd__store__subcmd__help,check)
+                cmd="sessionctl__subcmd__store__subcmd__help__subcmd__check"
+                ;;
+            sessionctl__subcmd__store__subcmd__help,help)
+                cmd="sessionctl__subcmd__store__subcmd__help__subcmd__help"
+                ;;
+            sessionctl__subcmd__store__subcmd__help,restore)
+                cmd="sessionctl__subcmd__store__subcmd__help__subcmd__restore"
+                ;;
             *)
                 ;;
         esac
@@ -179,7 +218,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks close-session close drop-session drop open-session open options stats ping serve demo generate help"
+            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks close-session close drop-session drop open-session open options stats ping store serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -399,7 +438,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help)
-            opts="list show count history locks close-session drop-session open-session options stats ping serve demo generate help"
+            opts="list show count history locks close-session drop-session open-session options stats ping store serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -681,6 +720,62 @@ _sessionctl() {
         sessionctl__subcmd__help__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__store)
+            opts="check backup restore"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__store__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__store__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__store__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1253,7 +1348,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__serve)
-            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --check-config --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --end-all-sessions --check-config --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1451,6 +1546,212 @@ _sessionctl() {
         sessionctl__subcmd__stats)
             opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store)
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help check backup restore help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__backup)
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__check)
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__help)
+            opts="check backup restore help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__help__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__help__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__store__subcmd__restore)
+            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

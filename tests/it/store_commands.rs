@@ -1,0 +1,333 @@
+//! `sessionctl store check`, `backup`, `restore`, and `serve --end-all-sessions`, on the built binary.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Ran, Sandbox, Server, wait_for};
+
+/// Keeps the keys of its runs.
+const KEEP_KEYS: &str = "cat > /dev/null; echo \"$SESSIONCTL_ON_CLOSE\" >> keys";
+
+fn start(sandbox: &Sandbox) -> Server {
+    let method = sandbox.script("on-close", KEEP_KEYS);
+    sandbox.serve(&["--on-close", &method])
+}
+
+/// A stop that keeps everything.
+fn stop(mut server: Server) {
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+}
+
+/// A browser's session as an application opens it: its id and its cookie.
+fn opened(server: &Server) -> (String, String) {
+    let (status, text) = server.ask("POST", "/v1/sessions", None, "{\"kind\":\"web\"}");
+    assert_eq!(status, 201, "{text}");
+    let opened: Value = serde_json::from_str(&text).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let cookie = text(&opened["set_cookie"]);
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    (text(&opened["session"]["id"]), cookie)
+}
+
+fn check(server: &Server, cookie: &str) -> u16 {
+    server.get("/check", &[("Cookie", cookie)]).unwrap().0
+}
+
+/// A server that must not start. One that does is ended, and its exit code says so.
+fn refused_start(sandbox: &Sandbox) -> Ran {
+    let mut command = sandbox.command(&["serve", "--web", "127.0.0.1:0"]);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    for _ in 0..500 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+fn local(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    let data = sandbox.data();
+    sandbox.run(&[&["--local", data.to_str().unwrap()], arguments].concat())
+}
+
+fn backup(sandbox: &Sandbox, name: &str) -> String {
+    let file = sandbox.path(name).to_str().unwrap().to_owned();
+    let told = local(sandbox, &["store", "backup", &file]).ok();
+    assert!(told.starts_with("backed up "), "{told}");
+    file
+}
+
+fn restore(sandbox: &Sandbox, file: &str) -> Value {
+    let arguments = ["-o", "json", "store", "restore", file, "--yes"];
+    serde_json::from_str(&local(sandbox, &arguments).ok()).unwrap()
+}
+
+fn causes(sandbox: &Sandbox) -> Vec<(String, String)> {
+    let told = local(sandbox, &["-o", "jsonl", "history"]).ok();
+    let entry = |line: &str| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+        (text("id"), text("cause"))
+    };
+    told.lines().map(entry).collect()
+}
+
+fn check_whole(sandbox: &Sandbox) {
+    let told = local(sandbox, &["store", "check"]);
+    assert_eq!(
+        (told.code, told.stderr.as_str()),
+        (0, ""),
+        "{}",
+        told.stdout
+    );
+}
+
+#[test]
+fn s12_a_backup_over_later_closes_brings_nothing_closed_back() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let [closed, kept, signed_in] = [(); 3].map(|()| opened(&server));
+    server.put(&kept.0, 1, "variables/cart", "[1]");
+    server.put(&kept.0, 1, "locks/Invoices/4711", "");
+    let file = backup(&sandbox, "backup");
+    sandbox.run(&["close-session", &closed.0]).ok();
+    let newer = opened(&server);
+    let path = format!("/v1/sessions/{}/login", signed_in.0);
+    let (status, text) = server.ask("POST", &path, None, "{\"user\":\"ana\"}");
+    assert_eq!(status, 200, "{text}");
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let fresh = answer["set_cookie"].as_str().unwrap();
+    let fresh = fresh.split(';').next().unwrap().to_owned();
+    server.put(&kept.0, 1, "variables/cart", "[1,2]");
+    let lock: Value =
+        serde_json::from_str(&server.put(&kept.0, 1, "locks/Invoices/4712", "")).unwrap();
+    check_whole(&sandbox);
+    stop(server);
+    let restored = restore(&sandbox, &file);
+    assert_eq!(
+        (&restored["live"], &restored["ended"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(restored["replaced"], Value::Null);
+    check_whole(&sandbox);
+    let server = start(&sandbox);
+    assert_eq!(check(&server, &closed.1), 401, "it was closed");
+    assert_eq!(check(&server, &kept.1), 200, "it lives on");
+    assert_eq!(
+        check(&server, &signed_in.1),
+        401,
+        "the log-in is not undone"
+    );
+    assert_eq!(check(&server, &fresh), 200);
+    assert_eq!(check(&server, &newer.1), 401, "the backup does not know it");
+    let path = format!("/v1/sessions/{}/processes/1/variables/cart", kept.0);
+    assert_eq!(server.ask("GET", &path, None, ""), (200, "[1]".into()));
+    let locks: Value = serde_json::from_str(&server.ask("GET", "/v1/locks", None, "").1).unwrap();
+    assert_eq!(locks["items"].as_array().unwrap().len(), 2, "{locks}");
+    let (other, _) = opened(&server);
+    let next = server.put(&other, 1, "locks/Invoices/1", "");
+    let next: Value = serde_json::from_str(&next).unwrap();
+    assert!(next["fence"].as_u64() > lock["fence"].as_u64());
+    let keys = wait_for("the method of what the backup does not know", || {
+        let keys = sandbox.read("keys");
+        (keys.lines().count() == 2).then_some(keys)
+    });
+    assert_eq!(
+        keys,
+        format!("{}/1\n{}/1\n", closed.0, newer.0),
+        "once each"
+    );
+    stop(server);
+    let causes = causes(&sandbox);
+    assert_eq!(causes[0], (newer.0, "restored".into()));
+    assert_eq!(causes[1], (closed.0, "command".into()));
+}
+
+#[test]
+fn s12_a_backup_without_its_store_ends_every_session() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let (one, other) = (opened(&server), opened(&server));
+    let lock = server.put(&one.0, 1, "locks/Invoices/4711", "");
+    let lock: Value = serde_json::from_str(&lock).unwrap();
+    let file = backup(&sandbox, "backup");
+    drop(server);
+    fs::remove_dir_all(sandbox.data()).unwrap();
+    let restored = restore(&sandbox, &file);
+    assert_eq!(
+        (&restored["live"], &restored["ended"]),
+        (&json!(0), &json!(2))
+    );
+    check_whole(&sandbox);
+    let server = start(&sandbox);
+    for (_, cookie) in [&one, &other] {
+        assert_eq!(check(&server, cookie), 401);
+    }
+    wait_for("the methods", || {
+        (sandbox.read("keys").lines().count() == 2).then_some(())
+    });
+    let (next, _) = opened(&server);
+    let next = server.put(&next, 1, "locks/Invoices/4711", "");
+    let next: Value = serde_json::from_str(&next).unwrap();
+    // More than a store can have given in between.
+    assert!(next["fence"].as_u64().unwrap() > lock["fence"].as_u64().unwrap() + (1 << 31));
+    stop(server);
+    assert!(
+        causes(&sandbox)
+            .iter()
+            .all(|(_, cause)| cause == "restored")
+    );
+    // What goes on from there is another store: the same backup ends everything once more.
+    let sessions = local(&sandbox, &["list", "-o", "uuid"]).ok();
+    assert_eq!(sessions.lines().count(), 1);
+    let restored = restore(&sandbox, &file);
+    assert_eq!(restored["ended"], 2);
+    let replaced = restored["replaced"].as_str().unwrap();
+    assert!(Path::new(replaced).join("sessions.sqlite").exists());
+    check_whole(&sandbox);
+}
+
+#[test]
+fn a_damaged_store_is_told_of_put_aside_and_replaced() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    opened(&server);
+    let file = backup(&sandbox, "backup");
+    stop(server);
+    let database = sandbox.data().join("sessions.sqlite");
+    let mut bytes = fs::read(&database).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(b'x');
+    fs::write(&database, &bytes).unwrap();
+    let told = local(&sandbox, &["store", "check"]);
+    assert_eq!(told.code, 10, "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("fail  the file is a whole database: "));
+    assert!(
+        told.stderr.contains("store restore BACKUP"),
+        "{}",
+        told.stderr
+    );
+    let refused = refused_start(&sandbox);
+    assert_eq!(refused.code, 78);
+    assert!(refused.stderr.contains("store check"), "{}", refused.stderr);
+    let refused = local(
+        &sandbox,
+        &["store", "backup", sandbox.path("b").to_str().unwrap()],
+    );
+    assert_eq!((refused.code, sandbox.path("b").exists()), (1, false));
+    let restored = restore(&sandbox, &file);
+    assert_eq!(restored["ended"], 1);
+    let replaced = Path::new(restored["replaced"].as_str().unwrap());
+    assert_eq!(fs::read(replaced.join("sessions.sqlite")).unwrap(), bytes);
+    check_whole(&sandbox);
+}
+
+#[test]
+fn nothing_is_restored_that_is_not_asked_for() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let (id, cookie) = opened(&server);
+    let file = backup(&sandbox, "backup");
+    let again = local(&sandbox, &["store", "backup", &file]);
+    assert_eq!(again.code, 6, "nothing is written over: {}", again.stderr);
+    let in_use = local(&sandbox, &["store", "restore", &file, "--yes"]);
+    assert_eq!(in_use.code, 6);
+    assert!(in_use.stderr.contains("is in use by the server with pid"));
+    let of_a_server = sandbox.run(&["--server", &server.admin, "store", "check"]);
+    assert_eq!(of_a_server.code, 2);
+    stop(server);
+    let unconfirmed = local(&sandbox, &["store", "restore", &file]);
+    assert_eq!(unconfirmed.code, 2);
+    assert!(unconfirmed.stderr.contains("has 1 live session"));
+    assert!(
+        unconfirmed.stderr.contains("store restore"),
+        "how to confirm"
+    );
+    let told = local(&sandbox, &["store", "restore", &file, "--dry-run"]);
+    assert_eq!(told.code, 0);
+    let missing = local(&sandbox, &["store", "restore", "/nowhere", "--yes"]);
+    assert_eq!(missing.code, 1);
+    let text = sandbox.path("text");
+    fs::write(&text, "no backup".repeat(200)).unwrap();
+    let wrong = local(
+        &sandbox,
+        &["store", "restore", text.to_str().unwrap(), "--yes"],
+    );
+    assert_eq!(wrong.code, 6, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("cannot be brought back"));
+    let server = start(&sandbox);
+    assert_eq!(check(&server, &cookie), 200);
+    drop(server);
+    let told = local(&sandbox, &["list", "-o", "uuid"]).ok();
+    assert_eq!(told.trim(), id);
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_not_served() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    opened(&server);
+    let file = backup(&sandbox, "backup");
+    stop(server);
+    fs::create_dir(sandbox.data().join("restoring")).unwrap();
+    let refused = refused_start(&sandbox);
+    assert_eq!(refused.code, 78);
+    for text in ["a restore of ", " was cut off", "store restore BACKUP"] {
+        assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    }
+    assert_eq!(local(&sandbox, &["list"]).code, 1);
+    assert_eq!(local(&sandbox, &["store", "check"]).code, 10);
+    assert_eq!(restore(&sandbox, &file)["live"], 1);
+    check_whole(&sandbox);
+}
+
+#[test]
+fn s12_a_plain_copy_is_served_only_with_every_session_ended() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let (one, cookie) = opened(&server);
+    stop(server);
+    let database = sandbox.data().join("sessions.sqlite");
+    let yesterday = fs::read(&database).unwrap();
+    let server = start(&sandbox);
+    sandbox.run(&["close-session", &one]).ok();
+    let (other, _) = opened(&server);
+    let lock = server.put(&other, 1, "locks/Invoices/4711", "");
+    let lock: Value = serde_json::from_str(&lock).unwrap();
+    stop(server);
+    fs::write(&database, yesterday).unwrap();
+    let refused = refused_start(&sandbox);
+    assert_eq!(refused.code, 78);
+    for text in ["lacks changes that were acknowledged", "--end-all-sessions"] {
+        assert!(refused.stderr.contains(text), "{}", refused.stderr);
+    }
+    assert_eq!(
+        local(&sandbox, &["list"]).code,
+        1,
+        "nobody is shown what may be closed"
+    );
+    assert_eq!(local(&sandbox, &["store", "check"]).code, 10);
+    let server = sandbox.serve(&["--end-all-sessions"]);
+    assert_eq!(check(&server, &cookie), 401);
+    let next = opened(&server);
+    let fence = server.put(&next.0, 1, "locks/Invoices/4711", "");
+    let fence: Value = serde_json::from_str(&fence).unwrap();
+    assert!(fence["fence"].as_u64() > lock["fence"].as_u64());
+    assert!(
+        sandbox
+            .read("log")
+            .contains("every session was ended at the start")
+    );
+    stop(server);
+    assert_eq!(causes(&sandbox), [(one, "restored".to_owned())]);
+    let server = start(&sandbox);
+    assert_eq!(check(&server, &next.1), 200, "once is enough");
+}
