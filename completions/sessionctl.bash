@@ -28,6 +28,9 @@ _sessionctl() {
             sessionctl,demo)
                 cmd="sessionctl__subcmd__demo"
                 ;;
+            sessionctl,doctor)
+                cmd="sessionctl__subcmd__doctor"
+                ;;
             sessionctl,drop)
                 cmd="sessionctl__subcmd__drop__subcmd__session"
                 ;;
@@ -81,6 +84,9 @@ _sessionctl() {
                 ;;
             sessionctl__subcmd__help,demo)
                 cmd="sessionctl__subcmd__help__subcmd__demo"
+                ;;
+            sessionctl__subcmd__help,doctor)
+                cmd="sessionctl__subcmd__help__subcmd__doctor"
                 ;;
             sessionctl__subcmd__help,drop-session)
                 cmd="sessionctl__subcmd__help__subcmd__drop__subcmd__session"
@@ -218,7 +224,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks close-session close drop-session drop open-session open options stats ping store serve demo generate help"
+            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks close-session close drop-session drop open-session open options stats ping store doctor serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -365,6 +371,40 @@ _sessionctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sessionctl__subcmd__doctor)
+            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sessionctl__subcmd__drop__subcmd__session)
             opts="-o -q -v -h --reason --must-exist --server --local --token-file --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -438,7 +478,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help)
-            opts="list show count history locks close-session drop-session open-session options stats ping store serve demo generate help"
+            opts="list show count history locks close-session drop-session open-session options stats ping store doctor serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -480,6 +520,20 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

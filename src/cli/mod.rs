@@ -3,8 +3,10 @@
 mod config;
 mod count;
 mod demo;
+mod doctor;
 mod end;
 mod exit;
+mod findings;
 mod generate;
 mod history;
 mod list;
@@ -185,6 +187,9 @@ enum Command {
     /// Check, copy and bring back the store of a data directory
     #[command(before_long_help = store::EXAMPLES)]
     Store(store::Arguments),
+    /// Check that a server and its data are well, and tell what to do where they are not
+    #[command(before_long_help = doctor::EXAMPLES)]
+    Doctor(doctor::Arguments),
     /// Run the session server
     Serve(serve::Arguments),
     /// Show what sessionctl does, on a server of its own
@@ -275,6 +280,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
             &asker.clock,
             asker.output,
         ),
+        Command::Doctor(doctor::Arguments {}) => doctor::run(asker),
         Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
@@ -307,15 +313,16 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Runs a command that asks a server or a directory. One thread is enough, and starts sooner.
+    /// Runs a command that asks a server or a directory.
     fn ask<O: target::Operation>(self, mut operation: O) -> Result<Exit> {
         operation.check()?;
         let target = Target::resolve(&self.connection, &self.environment)?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start")?;
-        runtime.block_on(target.perform(operation, self.output, &self.environment, self.clock))
+        one_thread()?.block_on(target.perform(
+            operation,
+            self.output,
+            &self.environment,
+            self.clock,
+        ))
     }
 
     fn serve(self, arguments: serve::Arguments) -> Result<Exit> {
@@ -332,6 +339,14 @@ impl Asker<'_> {
         refuse_target(&self.connection, "demo")?;
         serving()?.block_on(demo::run(arguments, self.clock, self.output))
     }
+}
+
+/// For commands that ask: one thread is enough, and starts sooner.
+fn one_thread() -> Result<tokio::runtime::Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
 }
 
 fn serving() -> Result<tokio::runtime::Runtime> {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::exit::{Exit, Failure};
+use super::findings::Findings;
 use super::output::{Format, Output};
 use super::target::default_data_directory;
-use super::text::visible;
 use super::{Connection, Environment, quoted};
 use crate::admin::Actor;
 use crate::clock::Clock;
+use crate::store::Census;
 use crate::store::directory::{DataDir, DirectoryError};
 use crate::store::sqlite::{
     BackupError, CheckedStore, CloseAll, Over, RestoreError, Restored, Restoring, back_up, check,
@@ -91,66 +91,48 @@ pub(super) fn run(
     }
 }
 
-#[derive(Serialize)]
-struct Finding<'a> {
-    check: &'a str,
-    ok: bool,
-    detail: Option<&'a str>,
-}
-
 fn check_store(directory: &Path, output: &mut Output) -> Result<Exit> {
-    let database = DataDir::database_in_use(directory).map_err(|error| match error {
-        error @ (DirectoryError::Lost(_) | DirectoryError::HalfRestored(_)) => {
-            let failure = Failure::new(Exit::CheckFailed, error.to_string());
-            anyhow::Error::from(failure.advise(restore_command(directory)))
+    let mut findings = Findings::default();
+    let mut more = Map::from_iter([(
+        "directory".to_owned(),
+        json!(directory.display().to_string()),
+    )]);
+    match DataDir::database_in_use(directory) {
+        Ok(database) => {
+            let checked = check(&database)?;
+            more.insert("sessions".into(), json!(checked.census.map(count_of)));
+            more.insert("seq".into(), json!(checked.last));
+            add_findings(directory, checked, &mut findings);
         }
-        error => error.into(),
-    })?;
-    let checked = check(&database)?;
-    let is_whole = checked.is_whole();
-    write_findings(directory, &checked, output)?;
-    if is_whole {
-        return Ok(Exit::Done);
+        Err(error @ (DirectoryError::Lost(_) | DirectoryError::HalfRestored(_))) => {
+            let fix = restore_command(directory);
+            findings.fail("the store is there", error.to_string(), Some(fix));
+        }
+        Err(error) => return Err(error.into()),
     }
-    let text = format!("the store in {} is damaged", directory.display());
-    let failure = Failure::new(Exit::CheckFailed, text);
-    Err(failure.advise(restore_command(directory)).into())
+    findings.write(output, more)
 }
 
-fn write_findings(directory: &Path, checked: &CheckedStore, output: &mut Output) -> Result<()> {
-    let sessions = checked
-        .census
-        .map(|census| census.active + census.suspended + census.closing);
-    match output.format {
-        Format::Json | Format::Jsonl => {
-            let findings = checked.findings.iter().map(|(check, wrong)| Finding {
-                check,
-                ok: wrong.is_none(),
-                detail: wrong.as_deref(),
-            });
-            output.json(&json!({
-                "schema": SCHEMA,
-                "directory": directory.display().to_string(),
-                "ok": checked.is_whole(),
-                "checks": findings.collect::<Vec<_>>(),
-                "sessions": sessions,
-                "seq": checked.last,
-            }))?;
-        }
-        Format::Table | Format::Csv | Format::Uuid => {
-            for (check, wrong) in &checked.findings {
-                match wrong {
-                    Some(wrong) => output.line(&format!("fail  {check}: {}", visible(wrong)))?,
-                    None if output.quiet => {}
-                    None => output.line(&format!("ok    {check}"))?,
-                }
-            }
-            if let Some(sessions) = sessions.filter(|_| !output.quiet) {
-                output.line(&format!("      {}", count(sessions, "session")))?;
-            }
+/// What a look over a store has found.
+pub(super) fn add_findings(directory: &Path, checked: CheckedStore, findings: &mut Findings) {
+    let CheckedStore {
+        findings: checks,
+        census,
+        ..
+    } = checked;
+    for (check, wrong) in checks {
+        match wrong {
+            Some(wrong) => findings.fail(check, wrong, Some(restore_command(directory))),
+            None => findings.ok(check),
         }
     }
-    Ok(())
+    if let Some(census) = census {
+        findings.ok(format!("it has {}", count(count_of(census), "session")));
+    }
+}
+
+fn count_of(census: Census) -> u64 {
+    census.active + census.suspended + census.closing
 }
 
 fn backup(directory: &Path, file: &Path, output: &mut Output) -> Result<Exit> {
@@ -162,7 +144,7 @@ fn backup(directory: &Path, file: &Path, output: &mut Output) -> Result<Exit> {
         }
         error => error.into(),
     })?;
-    let sessions = made.census.active + made.census.suspended + made.census.closing;
+    let sessions = count_of(made.census);
     match output.format {
         Format::Json | Format::Jsonl => output.json(&json!({
             "schema": SCHEMA,

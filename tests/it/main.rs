@@ -16,6 +16,7 @@ mod closing_steps;
 mod commands;
 mod contexts;
 mod cut_store;
+mod doctor;
 mod failures;
 mod forward_auth;
 mod generated;

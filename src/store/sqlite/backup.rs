@@ -9,10 +9,12 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use super::OpenError;
 use super::load::load;
+use super::mark::{self, Identity};
 use super::schema::{APPLICATION_ID, check_version, sqlite};
+use super::{OpenError, settings};
 use crate::store::Census;
+use crate::store::live::LiveSet;
 
 /// Time that another program's lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +55,7 @@ pub enum BackupError {
 }
 
 /// Copies the database at `path` into a new file, for its owner alone. Whoever writes the database is not held up. The copy is
-/// read before it gets its name, and on disk when this answers.
+/// read before it gets its name, and on disk when this answers. What lacks changes that were acknowledged is no backup.
 ///
 /// # Errors
 /// See [`BackupError`]; then there is no file of that name that was not there before.
@@ -71,8 +73,13 @@ pub fn back_up(path: &Path, into: &Path) -> Result<BackedUp, BackupError> {
     let parent = parent.unwrap_or(Path::new("."));
     // Made with a mode that lets nobody else in, and removed if anything fails.
     let copy = NamedTempFile::new_in(parent).map_err(failed)?;
+    // Before the copy: a server that runs goes on meanwhile.
+    let marked = mark::read(path);
     copy_into(path, copy.path())?;
-    let (census, last) = read(copy.path())?;
+    let (live, identity) = read(copy.path())?;
+    if let (Some(marked), Some(identity)) = (marked, identity) {
+        mark::compare(path, marked, identity, live.durable())?;
+    }
     let bytes = copy.as_file().metadata().map_err(failed)?.len();
     copy.as_file().sync_all().map_err(failed)?;
     copy.persist_noclobber(into).map_err(|error| {
@@ -86,8 +93,8 @@ pub fn back_up(path: &Path, into: &Path) -> Result<BackedUp, BackupError> {
         .and_then(|parent| parent.sync_all())
         .map_err(failed)?;
     Ok(BackedUp {
-        census,
-        last,
+        census: live.census(),
+        last: live.durable().0,
         bytes,
     })
 }
@@ -111,10 +118,10 @@ fn copy_into(path: &Path, copy: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn read(copy: &Path) -> Result<(Census, u64), BackupError> {
+fn read(copy: &Path) -> Result<(LiveSet, Option<Identity>), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(copy, flags).map_err(sqlite(copy))?;
     let version = check_version(&connection, copy)?;
-    let live = load(&connection, copy, version)?.live;
-    Ok((live.census(), live.durable().0))
+    let identity = settings::read_identity(&connection, version).map_err(sqlite(copy))?;
+    Ok((load(&connection, copy, version)?.live, identity))
 }
