@@ -7,12 +7,18 @@ use crate::sandbox::{FakeServer, Sandbox, answer, send};
 
 const ID: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
 
+const OTHER: &str = "6f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
+
 fn outcome(outcome: &str, initiated: bool) -> Option<String> {
+    outcome_of(ID, outcome, initiated)
+}
+
+fn outcome_of(id: &str, outcome: &str, initiated: bool) -> Option<String> {
     let status = if outcome == "closing" { 202 } else { 200 };
     answer(
         status,
         &format!(
-            r#"{{"id":"{ID}","outcome":"{outcome}","initiated":{initiated},"cause":"command"}}"#
+            r#"{{"id":"{id}","outcome":"{outcome}","initiated":{initiated},"cause":"command"}}"#
         ),
     )
 }
@@ -114,14 +120,12 @@ fn a_close_that_does_not_finish_in_time_is_not_called_closed() {
 /// No session goes on because the on-close method of another takes long.
 #[test]
 fn of_many_every_one_is_begun_before_any_is_waited_for() {
-    const OTHER: &str = "6f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
     let sandbox = Sandbox::new();
-    let of_other = |text: Option<String>| text.map(|text| text.replace(ID, OTHER));
     let server = FakeServer::answering(vec![
         outcome("closing", true),
-        of_other(outcome("closing", true)),
+        outcome_of(OTHER, "closing", true),
         outcome("closed", true),
-        of_other(outcome("closed", true)),
+        outcome_of(OTHER, "closed", true),
     ]);
     let ran = sandbox.run(&["--server", &server.url, "close-session", ID, OTHER]);
     assert_eq!(
@@ -204,14 +208,13 @@ fn another_programs_answers_are_not_taken_for_a_servers() {
 #[test]
 fn a_stopped_command_says_what_it_did() {
     let sandbox = Sandbox::new();
-    let other = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e12";
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let server = FakeServer::silent();
-        let mut command = sandbox.command(&["--server", &server.url, "close-session", ID, other]);
+        let mut command = sandbox.command(&["--server", &server.url, "close-session", ID, OTHER]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut line = || stderr.next().unwrap().unwrap();
-        server.wait_for_a_request();
+        server.wait_for_requests(1);
         send(signal, child.id());
         let stopping = format!("stopping: waiting for {ID}; once more to leave it");
         assert_eq!(line(), stopping);
@@ -220,6 +223,63 @@ fn a_stopped_command_says_what_it_did() {
         assert_eq!(line(), format!("unknown {ID}; {show} tells"));
         assert_eq!(line(), "closed 0, failed 0, unknown 1, not attempted 1");
         assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+/// Ctrl-C while closings are waited for: what is left then was not left by the server, and nothing more is asked of it.
+#[test]
+fn a_command_that_is_stopped_while_it_waits_blames_nobody_else() {
+    let refused = |id: &str| format!("warning: the cookie of {id} is refused already, but it");
+    let was_stopped = |id: &str| {
+        format!(
+            "{} had not finished when this command was stopped",
+            refused(id)
+        )
+    };
+    let begun = [
+        outcome("closing", true),
+        outcome_of(OTHER, "closing", true),
+        outcome("closing", true),
+    ];
+    let of_other = outcome_of(OTHER, "closing", true);
+    // During the first wait; during the second, when the server has answered the first before its time.
+    for (mut answers, waited_for) in [
+        (begun.to_vec(), ID),
+        ([&begun[..], &[of_other]].concat(), OTHER),
+    ] {
+        let sandbox = Sandbox::new();
+        let asked = answers.len();
+        answers.push(None);
+        let (server, release) = FakeServer::holding_back(asked, answers);
+        let mut command = sandbox.command(&["--server", &server.url, "close-session", ID, OTHER]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut line = || stderr.next().unwrap().unwrap();
+        server.wait_for_requests(asked);
+        if waited_for == OTHER {
+            let early = line();
+            assert!(
+                early.starts_with(&format!(
+                    "{} has not finished when the server stopped waiting, after ",
+                    refused(ID)
+                )),
+                "{early}"
+            );
+        }
+        send("INT", child.id());
+        assert_eq!(
+            line(),
+            format!("stopping: waiting for {waited_for}; once more to leave it")
+        );
+        release.send(()).unwrap();
+        if waited_for == ID {
+            assert_eq!(line(), was_stopped(ID));
+        }
+        assert_eq!(line(), was_stopped(OTHER));
+        assert!(line().starts_with("note: what is still closing goes on"));
+        assert_eq!(line(), "closed 2, failed 0, unknown 0, not attempted 0");
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(server.requests().len(), asked);
     }
 }
 

@@ -165,21 +165,10 @@ impl Report {
             Ok(outcome) => {
                 self.record_outcome(output, &outcome);
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
-                    let waited = match self.cut_short {
-                        Some(waited) => format!(
-                            "when the server stopped waiting, after {}: is it being stopped?",
-                            humantime::format_duration(Duration::from_millis(
-                                u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
-                            ))
-                        ),
-                        None => {
-                            let waited = humantime::format_duration(self.wait);
-                            let busy = waiting::busy_now(admin, id).await;
-                            let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
-                            format!("within {waited}{busy}")
-                        }
-                    };
-                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished {waited}"));
+                    let why = self.why_unfinished(admin, id).await;
+                    output.tell(&format!(
+                        "warning: the cookie of {id} is refused already, but it {why}"
+                    ));
                 }
             }
             Err(error) => self.record_failure(output, id, error),
@@ -189,6 +178,25 @@ impl Report {
         } else {
             Onward::Next
         }
+    }
+
+    /// Why a closing is left before its end. A command that was stopped asks nothing more.
+    async fn why_unfinished<A: Admin>(&self, admin: &A, id: SessionId) -> String {
+        if self.stopped.is_some() {
+            return "had not finished when this command was stopped".into();
+        }
+        if let Some(waited) = self.cut_short {
+            let waited =
+                Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+            return format!(
+                "has not finished when the server stopped waiting, after {}: is it being stopped?",
+                humantime::format_duration(waited)
+            );
+        }
+        let busy = waiting::busy_now(admin, id).await;
+        let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
+        let waited = humantime::format_duration(self.wait);
+        format!("has not finished within {waited}{busy}")
     }
 
     fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome) {
