@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use crate::sandbox::{FakeServer, Sandbox, answer, send};
+use crate::sandbox::{FakeServer, Ran, Sandbox, answer, send};
 
 const ID: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
 
@@ -280,6 +280,95 @@ fn a_command_that_is_stopped_while_it_waits_blames_nobody_else() {
         assert_eq!(line(), "closed 2, failed 0, unknown 0, not attempted 0");
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(server.requests().len(), asked);
+    }
+}
+
+/// A second Ctrl-C leaves a closing that was begun, and that it was begun is known.
+#[test]
+fn a_begun_closing_that_is_left_is_not_called_unknown() {
+    let sandbox = Sandbox::new();
+    let begun = [outcome("closing", true), outcome_of(OTHER, "closing", true)];
+    let (server, release) = FakeServer::holding_back(3, [&begun[..], &[None]].concat());
+    let mut command = sandbox.command(&["--server", &server.url, "close-session", ID, OTHER]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    server.wait_for_requests(3);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    send("INT", child.id());
+    stderr.read_line(&mut String::new()).unwrap();
+    send("INT", child.id());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    release.send(()).unwrap();
+    assert_eq!(
+        (ran.code, ran.stdout),
+        (130, format!("closing {ID}\nclosing {OTHER}\n"))
+    );
+    let told = std::io::read_to_string(stderr).unwrap();
+    assert!(
+        told.contains("closed 2, failed 0, unknown 0, not attempted 0"),
+        "{told}"
+    );
+}
+
+/// The server dies when all are begun: what it acknowledged is not taken back, and nobody is asked for every one of them.
+#[test]
+fn a_begun_closing_whose_wait_breaks_off_stays_closing() {
+    let begun = [outcome("closing", true), outcome_of(OTHER, "closing", true)];
+    let breaks_off = || vec![None; 4];
+    let all =
+        "the cookies of 2 sessions are refused already; whether they have finished is unknown";
+    let one = format!("the cookie of {ID} is refused already; whether it has finished is unknown");
+    let other =
+        format!("the cookie of {OTHER} is refused already; whether it has finished is unknown");
+    let left = [ID, OTHER].map(|id| (id, "closing"));
+    for (answers, requests, outcomes, told) in [
+        // It is gone.
+        (begun.to_vec(), 2, left, all),
+        // It breaks off the first wait, each time that it is tried.
+        ([&begun[..], &breaks_off()].concat(), 5, left, all),
+        // It breaks off the second wait, when the first has run out.
+        (
+            [&begun[..], &begun[..1], &breaks_off()].concat(),
+            6,
+            left,
+            &other,
+        ),
+        // It breaks off the second begin.
+        (
+            [&begun[..1], &breaks_off()].concat(),
+            4,
+            [(OTHER, "unknown"), (ID, "closing")],
+            &one,
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let server = FakeServer::answering(answers);
+        let arguments = ["close-session", ID, OTHER, "-o", "jsonl"];
+        let ran = sandbox.run(&[&["--server", &server.url], &arguments[..]].concat());
+        let items: Vec<serde_json::Value> = ran
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let found: Vec<(&str, &str)> = items
+            .iter()
+            .map(|item| {
+                (
+                    item["id"].as_str().unwrap(),
+                    item["outcome"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(found, outcomes);
+        assert_eq!(ran.code, 9, "{}", ran.stderr);
+        assert_eq!(server.requests().len(), requests);
+        let error = format!("error: {told}\n");
+        assert_eq!(ran.stderr.matches(&error).count(), 1, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("cause: ") && !ran.stderr.contains("not closed"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 

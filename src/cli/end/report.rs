@@ -47,6 +47,14 @@ pub(super) enum Onward {
     Stop,
 }
 
+/// Closings that were begun and of whose end nobody tells.
+#[derive(Default)]
+struct OutOfSight {
+    ids: Vec<SessionId>,
+    /// Why, unless it was told before.
+    cause: Option<Error>,
+}
+
 /// What was done so far, told as it happens.
 pub(super) struct Report {
     verb: Verb,
@@ -54,7 +62,7 @@ pub(super) struct Report {
     /// The flag and the name of the target, for a further command.
     target: String,
     is_local: bool,
-    /// Whether something is still closing.
+    /// Whether something is still closing, as far as anybody knows.
     is_left_closing: bool,
     /// Whether a method may have said why it did not go well.
     has_complaint: bool,
@@ -66,7 +74,8 @@ pub(super) struct Report {
     pub(super) not_attempted: Option<usize>,
     pub(super) stopped: Option<Exit>,
     /// Whether an error ended the work that every further target would meet.
-    gave_up: bool,
+    pub(super) gave_up: bool,
+    out_of_sight: OutOfSight,
     /// Why stdout cannot be written any more.
     unwritten: Option<AnyError>,
     /// After what time the server answered, if that was before it was asked to.
@@ -91,12 +100,13 @@ impl Report {
             not_attempted: None,
             stopped: None,
             gave_up: false,
+            out_of_sight: OutOfSight::default(),
             unwritten: None,
             cut_short: None,
         }
     }
 
-    /// Ends one session. The first signal lets it finish, a second leaves it, and then nobody knows.
+    /// Ends one session. The first signal lets it finish, a second leaves it: `None`.
     pub(super) async fn attempt<A: Admin>(
         &mut self,
         admin: &A,
@@ -137,15 +147,17 @@ impl Report {
             never = waiting::show(admin, id, output) => match never {},
         };
         output.clear_progress();
-        if result.is_none() {
-            self.unknown += 1;
-            output.tell(&format!(
-                "unknown {id}; sessionctl {} show {id} tells",
-                self.target
-            ));
-            self.write(output, &Item::unknown(id, "left before the answer came"));
-        }
         result
+    }
+
+    /// Records a session whose end was asked for and left before the answer came.
+    pub(super) fn record_left(&mut self, output: &mut Output, id: SessionId) {
+        self.unknown += 1;
+        output.tell(&format!(
+            "unknown {id}; sessionctl {} show {id} tells",
+            self.target
+        ));
+        self.write(output, &Item::unknown(id, "left before the answer came"));
     }
 
     pub(super) fn malformed(&mut self, output: &mut Output, error: &AnyError) {
@@ -163,7 +175,9 @@ impl Report {
     ) -> Onward {
         match result {
             Ok(outcome) => {
-                self.record_outcome(output, &outcome);
+                let exit = self.exit_of_outcome(&outcome);
+                self.record_outcome(output, &outcome, exit);
+                self.is_left_closing |= outcome.outcome == Ending::Closing;
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
                     let why = self.why_unfinished(admin, id).await;
                     output.tell(&format!(
@@ -199,14 +213,55 @@ impl Report {
         format!("has not finished within {waited}{busy}")
     }
 
-    fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome) {
+    /// Records a closing that was begun, and of whose end nobody tells any more; `error` is why, if that is news.
+    pub(super) fn record_begun(
+        &mut self,
+        output: &mut Output,
+        outcome: &Outcome,
+        error: Option<Error>,
+    ) {
+        if let Some(error) = error {
+            self.gave_up |= concerns_all(&error);
+            self.out_of_sight.cause.get_or_insert(error);
+        }
+        self.out_of_sight.ids.push(outcome.id);
+        self.record_outcome(output, outcome, Exit::Unknown);
+    }
+
+    /// Tells of all at once whose end nobody tells.
+    pub(super) fn tell_out_of_sight(&mut self, output: &mut Output) {
+        let OutOfSight { ids, cause } = std::mem::take(&mut self.out_of_sight);
+        let (text, look) = match ids[..] {
+            [] => return,
+            [id] => (
+                format!(
+                    "the cookie of {id} is refused already; whether it has finished is unknown"
+                ),
+                format!("show {id}"),
+            ),
+            [..] => (
+                format!(
+                    "the cookies of {} sessions are refused already; whether they have finished is unknown",
+                    ids.len()
+                ),
+                "list".into(),
+            ),
+        };
+        let mut failure =
+            Failure::new(Exit::Unknown, text).advise(format!("sessionctl {} {look}", self.target));
+        if let Some(cause) = cause {
+            failure = failure.caused_by(cause);
+        }
+        output.tell_error(&failure.into());
+    }
+
+    fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome, exit: Exit) {
         let id = outcome.id;
         match outcome.outcome {
             Ending::Ignored => self.failed += 1,
             _ => self.done += 1,
         }
-        self.is_left_closing |= outcome.outcome == Ending::Closing;
-        self.exits.push(self.exit_of_outcome(outcome));
+        self.exits.push(exit);
         self.write(output, &Item::Ended(outcome));
         if outcome.freed != Freed::default() {
             output.tell_details(&format!("{id}: freed {}", runs::freed(outcome.freed)));
@@ -239,7 +294,7 @@ impl Report {
     }
 
     fn record_failure(&mut self, output: &mut Output, id: SessionId, error: Error) {
-        self.gave_up = concerns_all(&error);
+        self.gave_up |= concerns_all(&error);
         let (text, ended) = (error.to_string(), self.verb.done());
         let error = if matches!(error, Error::OutcomeUnknown { .. } | Error::Unconfirmed(_)) {
             self.unknown += 1;
