@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
-use super::quoted;
 use super::table::columns;
 use super::target::{Access, Context, Operation};
 use super::text::{csv_cell, visible};
@@ -155,7 +154,7 @@ impl Arguments {
             }) => {
                 let spec = spec(&name)?;
                 let value = spec.parse(&value).map_err(|error| {
-                    Failure::new(Exit::Usage, error.to_string()).advise("sessionctl options list")
+                    Failure::new(Exit::Usage, error.to_string()).advise_command("options list")
                 })?;
                 change(
                     vec![(spec, Some(value.unwrap_or_else(|| spec.default())))],
@@ -386,12 +385,8 @@ impl Operation for Change {
             Err(error @ (Error::OutcomeUnknown { .. } | Error::Unconfirmed(_))) => {
                 let failure =
                     Failure::new(Exit::Unknown, "whether the options were set is unknown");
-                let list = format!(
-                    "sessionctl {} {} options list --origin",
-                    context.flag,
-                    quoted(&context.name)
-                );
-                return Err(failure.caused_by(error).advise(list).into());
+                let failure = failure.caused_by(error);
+                return Err(failure.advise_command("options list --origin").into());
             }
             Err(error) => return Err(error.into()),
         };

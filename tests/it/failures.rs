@@ -1,7 +1,8 @@
 //! Servers that break off, answer nonsense or never finish: the command line says which, and what may have happened.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::sandbox::{FakeServer, Ran, Sandbox, answer, send};
 
@@ -388,6 +389,74 @@ fn an_unreadable_answer_to_a_close_is_unknown() {
         let show = format!("try:   sessionctl --server {} show {ID}\n", server.url);
         assert!(ran.stderr.ends_with(&show), "{}", ran.stderr);
     }
+}
+
+/// What is advised can be pasted: it names the target as the command did, quoted for a shell.
+#[test]
+fn advice_names_the_same_target() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.path("it's data");
+    let local = ["--local", data.to_str().unwrap()];
+    let quoted = data.to_str().unwrap().replace('\'', r"'\''");
+    let local_command = format!("sessionctl --local '{quoted}'");
+    sandbox.run(&[&local[..], &["open-session"]].concat()).ok();
+    let advised = |target: &[&str], command: &[&str], code: i32| {
+        let ran = sandbox.run(&[target, command].concat());
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        let (_, advice) = ran.stderr.split_once("try:   ").unwrap();
+        advice.trim_end().to_owned()
+    };
+    let advice = |command: &str| format!("{local_command} {command}");
+    let for_local = [
+        (&["show", ID][..], 3, advice("list")),
+        (&["history", "show", ID], 3, advice(&format!("show {ID}"))),
+        (
+            &["show", "nonsense"],
+            2,
+            format!(
+                "give a UUID such as {ID}; `{}` shows them",
+                advice("list -o uuid")
+            ),
+        ),
+        (
+            &["options", "set", "max_sessions", "many"],
+            2,
+            advice("options list"),
+        ),
+        (
+            &["locks", "--record", "4711"],
+            2,
+            advice("locks --record Invoices/4711"),
+        ),
+    ];
+    for (command, code, expected) in for_local {
+        assert_eq!(advised(&local, command, code), expected);
+    }
+    let binary = Path::new(env!("CARGO_BIN_EXE_sessionctl"));
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &advised(&local, &["show", ID], 3)]);
+    shell.env("PATH", binary.parent().unwrap());
+    assert!(Ran::of(shell.output().unwrap()).ok().starts_with("UUID "));
+
+    let server = FakeServer::answering(vec![None]);
+    let remote = ["--server", &server.url];
+    let look = advised(&remote, &["open-session"], 9);
+    assert_eq!(
+        look,
+        format!(
+            "`sessionctl --server {} list` tells whether it took effect",
+            server.url
+        )
+    );
+    let files = sandbox.serve(&["--admin", "127.0.0.1:0", "--admin-token-file", "token"]);
+    let remote = ["--token-file", "token", "--server", &files.admin];
+    assert_eq!(
+        advised(&remote, &["show", ID], 3),
+        format!(
+            "sessionctl --server {} --token-file token list",
+            files.admin
+        )
+    );
 }
 
 /// A server that takes the connection and stays silent is not called absent.

@@ -11,7 +11,6 @@ use super::waiting;
 use crate::admin::{Admin, EndRequest, Ending, Outcome};
 use crate::cli::exit::{Exit, Failure, exit_of};
 use crate::cli::output::{Format, Output};
-use crate::cli::quoted;
 use crate::cli::runs;
 use crate::cli::signals::Signals;
 use crate::cli::target::Context;
@@ -59,8 +58,6 @@ struct OutOfSight {
 pub(super) struct Report {
     verb: Verb,
     wait: Duration,
-    /// The flag and the name of the target, for a further command.
-    target: String,
     is_local: bool,
     /// Whether something is still closing, as far as anybody knows.
     is_left_closing: bool,
@@ -88,8 +85,7 @@ impl Report {
         Self {
             verb,
             wait,
-            target: format!("{} {}", context.flag, quoted(&context.name)),
-            is_local: context.is_local(),
+            is_local: context.is_local,
             is_left_closing: false,
             has_complaint: false,
             exits,
@@ -153,10 +149,7 @@ impl Report {
     /// Records a session whose end was asked for and left before the answer came.
     pub(super) fn record_left(&mut self, output: &mut Output, id: SessionId) {
         self.unknown += 1;
-        output.tell(&format!(
-            "unknown {id}; sessionctl {} show {id} tells",
-            self.target
-        ));
+        output.tell(&format!("unknown {id}; {} show {id} tells", output.program));
         self.write(output, &Item::unknown(id, "left before the answer came"));
     }
 
@@ -247,8 +240,7 @@ impl Report {
                 "list".into(),
             ),
         };
-        let mut failure =
-            Failure::new(Exit::Unknown, text).advise(format!("sessionctl {} {look}", self.target));
+        let mut failure = Failure::new(Exit::Unknown, text).advise_command(look);
         if let Some(cause) = cause {
             failure = failure.caused_by(cause);
         }
@@ -287,8 +279,8 @@ impl Report {
         }
         if outcome.outcome == Ending::Ignored {
             output.tell(&format!(
-                "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: sessionctl {} drop-session {id}",
-                self.target
+                "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: {} drop-session {id}",
+                output.program
             ));
         }
     }
@@ -303,8 +295,8 @@ impl Report {
                 Exit::Unknown,
                 format!("whether {id} was {ended} is unknown"),
             );
-            let show = format!("sessionctl {} show {id}", self.target);
-            AnyError::from(unknown.caused_by(error).advise(show))
+            let show = format!("show {id}");
+            AnyError::from(unknown.caused_by(error).advise_command(show))
         } else {
             self.failed += 1;
             let outcome = if matches!(error, Error::NotFound(_)) {
