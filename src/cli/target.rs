@@ -63,6 +63,18 @@ pub(super) enum Access {
     ServerOnly,
 }
 
+impl Access {
+    /// How much of what a server would write to its log a command tells in its place. What an on-close method complains of
+    /// is said once and kept nowhere, so whoever may call one tells it unasked.
+    fn logs(self, verbosity: u8) -> Option<Level> {
+        match self {
+            _ if verbosity > 0 => Some(Level::INFO),
+            Self::Change | Self::Create => Some(Level::WARN),
+            Self::Look | Self::ServerOnly => None,
+        }
+    }
+}
+
 /// Which on-close method a command calls in a directory.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Calls<'a> {
@@ -165,9 +177,8 @@ impl Target {
             }
             Self::Directory(directory) => {
                 output.tell_details(&format!("directory: {}", directory.display()));
-                if output.verbosity > 0 {
-                    // What a server would write there, such as what an on-close method complains of.
-                    log_to_stderr(Level::INFO);
+                if let Some(level) = O::ACCESS.logs(output.verbosity) {
+                    log_to_stderr(level);
                 }
                 let context = context(directory.display().to_string(), true);
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;

@@ -393,11 +393,9 @@ impl Report {
                 false => "note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method",
             });
         }
-        if self.has_complaint && (!self.is_local || output.verbosity == 0) {
-            output.tell(match self.is_local {
-                true => "note: -v shows what an on-close method says",
-                false => "note: if the on-close method said why, that is in the server's log",
-            });
+        // Without a server it was told when it was said.
+        if self.has_complaint && !self.is_local {
+            output.tell("note: if the on-close method said why, that is in the server's log");
         }
     }
 
