@@ -220,7 +220,7 @@ fn exit_of_session_error(error: &Error) -> Exit {
         | Error::Unavailable(_) => Exit::Refused,
         Error::Unreachable { .. } | Error::NoAnswer { .. } => Exit::Unreachable,
         Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
-        Error::Protocol { .. } | Error::Internal(_) => Exit::Failure,
+        Error::Protocol { .. } | Error::Unsupported { .. } | Error::Internal(_) => Exit::Failure,
     }
 }
 
@@ -287,6 +287,9 @@ fn advice_for_session_error(error: &Error, program: &str) -> Option<String> {
         }
         Error::Protocol { .. } => {
             "check that --server names the admin address of a sessionctl server"
+        }
+        Error::Unsupported { .. } => {
+            "compare the versions: `sessionctl --version`, and what the server's log says of its start"
         }
         _ => return None,
     };

@@ -28,6 +28,9 @@ pub enum Format {
 /// This program's name.
 pub(super) const PROGRAM: &str = "sessionctl";
 
+/// This program with its version: at the foot of every man page, and where a server's log begins.
+pub(super) const VERSION: &str = concat!("sessionctl ", env!("CARGO_PKG_VERSION"));
+
 /// Columns of a terminal that nobody knows the width of.
 const USUAL_WIDTH: usize = 80;
 

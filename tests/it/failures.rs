@@ -205,6 +205,24 @@ fn another_programs_answers_are_not_taken_for_a_servers() {
     );
 }
 
+/// An older server lacks what a newer command asks for; it is a sessionctl server all the same, and its log says which.
+#[test]
+fn a_server_of_another_version_is_not_called_a_stranger() {
+    let sandbox = Sandbox::new();
+    let problem = r#"{"type":"urn:sessionctl:problem:unknown-route","title":"no such route","status":404,"detail":"there is nothing at this path"}"#;
+    let server = FakeServer::answering(vec![answer(404, problem)]);
+    let ran = sandbox.run(&["--server", &server.url, "locks"]);
+    let told = format!(
+        "error: {} does not take this request: 404 no such route\n\
+         try:   compare the versions: `sessionctl --version`, and what the server's log says of its start\n",
+        server.url
+    );
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr), (1, "", told));
+    let version = sandbox.run(&["--version"]).ok();
+    let _server = sandbox.serve(&[]);
+    assert!(sandbox.read("log").contains(version.trim()));
+}
+
 /// Ctrl-C in the middle of a close: the first waits for the answer, the second leaves and says what is not known.
 #[test]
 fn a_stopped_command_says_what_it_did() {

@@ -448,5 +448,6 @@ fn concerns_all(error: &Error) -> bool {
             | Error::Forbidden(_)
             | Error::Unavailable(_)
             | Error::Protocol { .. }
+            | Error::Unsupported { .. }
     )
 }
