@@ -158,7 +158,7 @@ pub(super) fn app_token(path: Option<&Path>, admin: &AdminListener) -> Result<Op
 
 fn same_token(path: &Path) -> Failure {
     let text = format!(
-        "{} holds the admin token; the application needs a token of its own, which ends no sessions",
+        "{} holds the admin token; the application needs a token of its own, which neither lists sessions nor drops them",
         path.display()
     );
     Failure::new(Exit::Config, text)

@@ -527,6 +527,18 @@ fn s30_the_applications_token_is_good_for_its_sessions_alone() {
             }
         }
         drop(server);
+        let both = [
+            "--admin",
+            "127.0.0.1:0",
+            "--admin-token-file",
+            &app_file,
+            "--app-token-file",
+            &app_file,
+        ];
+        let same = sandbox.run(&[&["serve", "--web", "127.0.0.1:0"], &both[..]].concat());
+        assert_eq!(same.code, 78);
+        let what_it_may_not = "which neither lists sessions nor drops them";
+        assert!(same.stderr.contains(what_it_may_not), "{}", same.stderr);
         fs::set_permissions(&app_file, fs::Permissions::from_mode(0o640)).unwrap();
         let loose = sandbox.run(&[
             "serve",
