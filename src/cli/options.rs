@@ -192,11 +192,11 @@ impl Operation for Look {
                         format!("the server does not know {}", spec.name),
                     )
                 })?;
-                get(&Row { spec, state }, origin, output)?;
+                get(&OptionRow { spec, state }, origin, output)?;
             }
             Self::List { origin } => {
                 let known = states.into_iter().filter_map(|state| {
-                    Some(Row {
+                    Some(OptionRow {
                         spec: OptionSpec::named(&state.name)?,
                         state,
                     })
@@ -209,7 +209,7 @@ impl Operation for Look {
 }
 
 /// An option with what is known of it.
-struct Row {
+struct OptionRow {
     spec: &'static OptionSpec,
     state: OptionState,
 }
@@ -227,7 +227,7 @@ struct JsonRow<'a> {
     name_in_4d: Option<&'static str>,
 }
 
-impl Row {
+impl OptionRow {
     fn show(&self, value: &Value) -> String {
         let shown = self.spec.show(value);
         if shown.is_empty() {
@@ -258,7 +258,7 @@ impl Row {
 
 const COLUMNS: [&str; 6] = ["NAME", "VALUE", "DEFAULT", "RANGE", "ACTS", "IN 4D"];
 
-fn list(rows: &[Row], with_origin: bool, output: &mut Output) -> Result<()> {
+fn list(rows: &[OptionRow], with_origin: bool, output: &mut Output) -> Result<()> {
     match output.format {
         Format::Json => {
             let items: Vec<_> = rows.iter().map(|row| row.json(None)).collect();
@@ -295,7 +295,7 @@ fn list(rows: &[Row], with_origin: bool, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn cells(row: &Row, is_csv: bool) -> [String; 7] {
+fn cells(row: &OptionRow, is_csv: bool) -> [String; 7] {
     let OptionSpec {
         name,
         form,
@@ -322,7 +322,7 @@ fn cells(row: &Row, is_csv: bool) -> [String; 7] {
     ]
 }
 
-fn get(row: &Row, with_origin: bool, output: &mut Output) -> Result<()> {
+fn get(row: &OptionRow, with_origin: bool, output: &mut Output) -> Result<()> {
     match output.format {
         Format::Json | Format::Jsonl => output.json(&row.json(Some(SCHEMA)))?,
         _ if !with_origin => output.line(&visible(&row.spec.show(&row.state.value)))?,
@@ -424,7 +424,7 @@ impl Change {
             let Some(spec) = OptionSpec::named(&state.name) else {
                 continue;
             };
-            let row = Row {
+            let row = OptionRow {
                 spec,
                 state: state.clone(),
             };
