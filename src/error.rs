@@ -151,6 +151,14 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The server is one of ours, of another version perhaps, and refuses the request for a reason that is unknown here.
+    #[error("{server} does not take this request: {what}")]
+    Unsupported {
+        /// Who refused it.
+        server: String,
+        /// In its words.
+        what: String,
+    },
     /// Something that should not happen.
     #[error("internal error")]
     Internal(#[source] Source),

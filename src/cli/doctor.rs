@@ -59,7 +59,7 @@ pub(super) fn run(asker: Asker<'_>) -> Result<Exit> {
             .filter(|directory| directory.exists()),
     };
     if let Some(directory) = directory {
-        look_at_directory(&directory, &mut findings);
+        look_at_directory(&directory, &output.program, &mut findings);
     }
     findings.write(output, Map::new())
 }
@@ -86,7 +86,12 @@ impl Operation for Look<'_> {
         Ok(())
     }
 
-    async fn run<A: Admin>(self, admin: &A, _: &mut Output, context: &Context) -> Result<Exit> {
+    async fn run<A: Admin>(
+        self,
+        admin: &A,
+        output: &mut Output,
+        context: &Context,
+    ) -> Result<Exit> {
         let findings = self.0;
         let started = Instant::now();
         let none = ListQuery {
@@ -113,11 +118,16 @@ impl Operation for Look<'_> {
                 );
                 return Ok(Exit::Done);
             }
-            Err(error) => return Ok(does_not_answer(findings, answers, error)),
+            Err(error) => return Ok(does_not_answer(findings, answers, error, &output.program)),
         }
         // Ready is what any server may call itself; only a session server's admin API has a list.
         if let Err(error) = admin.list(none).await {
-            return Ok(does_not_answer(findings, "it lets you in".into(), error));
+            return Ok(does_not_answer(
+                findings,
+                "it lets you in".into(),
+                error,
+                &output.program,
+            ));
         }
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         findings.ok(format!("it acknowledges changes ({milliseconds:.1} ms)"));
@@ -128,10 +138,10 @@ impl Operation for Look<'_> {
     }
 }
 
-fn does_not_answer(findings: &mut Findings, check: String, error: Error) -> Exit {
+fn does_not_answer(findings: &mut Findings, check: String, error: Error, program: &str) -> Exit {
     let error = anyhow::Error::from(error);
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    findings.fail(check, causes.join(": "), advice(&error));
+    findings.fail(check, causes.join(": "), advice(&error, program));
     Exit::Done
 }
 
@@ -163,13 +173,13 @@ fn look_at_stats(findings: &mut Findings, stats: &Stats) {
     }
 }
 
-fn look_at_directory(directory: &Path, findings: &mut Findings) {
+fn look_at_directory(directory: &Path, program: &str, findings: &mut Findings) {
     let shown = directory.display();
     let database = match DataDir::database_in_use(directory) {
         Ok(database) => database,
         Err(error) => {
             let error = anyhow::Error::from(error);
-            let fix = advice(&error);
+            let fix = advice(&error, program);
             findings.fail(
                 format!("{shown} is a data directory"),
                 error.to_string(),
@@ -185,7 +195,7 @@ fn look_at_directory(directory: &Path, findings: &mut Findings) {
         Ok(checked) => store::add_findings(directory, checked, findings),
         Err(error) => {
             let error = anyhow::Error::from(error);
-            let fix = advice(&error);
+            let fix = advice(&error, program);
             findings.fail("the store can be read", error.to_string(), fix);
         }
     }

@@ -7,7 +7,6 @@ use anyhow::Error as AnyError;
 
 use super::quoted;
 use crate::client::AddressError;
-use crate::context::ContextError;
 use crate::error::Error;
 use crate::options::OptionError;
 use crate::session::SessionIdError;
@@ -126,13 +125,21 @@ pub(super) fn exit_code_table() -> String {
     )
 }
 
+/// What to try.
+#[derive(Debug)]
+enum Advice {
+    Words(String),
+    /// The arguments of a command on the same target.
+    Command(String),
+}
+
 /// A failure that the command line itself found, with what to try.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct Failure {
     exit: Exit,
     message: String,
-    advice: Option<String>,
+    advice: Option<Advice>,
     #[source]
     source: Option<AnyError>,
 }
@@ -153,9 +160,15 @@ impl Failure {
         Self { exit, ..self }
     }
 
-    /// Says what to try: a command that can be pasted, where there is one.
+    /// Says what to try, in words.
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.advice = Some(Advice::Words(advice.into()));
+        self
+    }
+
+    /// Says what to try: a command with these arguments, on the same target, that can be pasted.
+    pub(super) fn advise_command(mut self, arguments: impl Into<String>) -> Self {
+        self.advice = Some(Advice::Command(arguments.into()));
         self
     }
 
@@ -208,7 +221,7 @@ fn exit_of_session_error(error: &Error) -> Exit {
         | Error::Unavailable(_) => Exit::Refused,
         Error::Unreachable { .. } | Error::NoAnswer { .. } => Exit::Unreachable,
         Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
-        Error::Protocol { .. } | Error::Internal(_) => Exit::Failure,
+        Error::Protocol { .. } | Error::Unsupported { .. } | Error::Internal(_) => Exit::Failure,
     }
 }
 
@@ -228,45 +241,49 @@ pub(super) fn server_in_the_way(error: &AnyError) -> Option<&str> {
     }
 }
 
-/// What to try after an error.
-pub(super) fn advice(error: &AnyError) -> Option<String> {
-    if let Some(failure) = error.downcast_ref::<Failure>()
-        && failure.advice.is_some()
-    {
-        return failure.advice.clone();
+/// What to try after an error. `program` is how this program is called for the same target.
+pub(super) fn advice(error: &AnyError, program: &str) -> Option<String> {
+    let failure = error.downcast_ref::<Failure>();
+    if let Some(advice) = failure.and_then(|failure| failure.advice.as_ref()) {
+        return Some(match advice {
+            Advice::Words(words) => words.clone(),
+            Advice::Command(arguments) => format!("{program} {arguments}"),
+        });
     }
     let mut chain = error.chain();
     if let Some(error) = chain.find_map(|error| error.downcast_ref::<OpenError>()) {
         return advice_for_store(error);
     }
     if error.is::<SessionIdError>() {
-        return Some("give a UUID such as 5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11; `sessionctl list -o uuid` shows them".into());
+        return Some(format!(
+            "give a UUID such as 5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11; `{program} list -o uuid` shows them"
+        ));
     }
     if let Some(error) = error.downcast_ref::<Error>() {
-        return advice_for_session_error(error);
+        return advice_for_session_error(error, program);
     }
     directory_error(error).and_then(advice_for_directory)
 }
 
-fn advice_for_session_error(error: &Error) -> Option<String> {
-    let text = match error {
-        Error::Closed(closed) => return Some(format!("sessionctl history show {}", closed.id)),
-        Error::Closing(id) | Error::ProcessClosing { id, .. } | Error::NoProcess { id, .. } => {
-            return Some(format!("sessionctl show {id}"));
+fn advice_for_session_error(error: &Error, program: &str) -> Option<String> {
+    let words = match error {
+        Error::Closed(closed) => return Some(format!("{program} history show {}", closed.id)),
+        Error::NotFound(_) => return Some(format!("{program} list")),
+        Error::LimitReached { .. } => {
+            return Some(format!(
+                "close sessions, or {program} options set max_sessions N"
+            ));
         }
-        Error::LockHeld(lock) => return Some(format!("sessionctl show {}", lock.session)),
-        Error::Context(ContextError::Large { .. }) => {
-            "sessionctl options set context_limit BYTES, or keep less in the session"
+        Error::NoSessions => return Some(format!("{program} options set mode legacy")),
+        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => {
+            return Some(format!("`{program} list` tells whether it took effect"));
         }
-        Error::NotFound(_) => "sessionctl list",
         Error::Unauthenticated => {
             "--token-file FILE with the file that `serve --admin-token-file` wrote"
         }
-        Error::LimitReached { .. } => "close sessions, or sessionctl options set max_sessions N",
         Error::Unavailable(_) => {
             "look into the server's log for the disk error, mend it, restart the server"
         }
-        Error::NoSessions => "sessionctl options set mode legacy",
         Error::Busy { .. } | Error::TooManyOpens { .. } => "the same command again in a moment",
         Error::Unreachable { .. } => {
             "start it with `sessionctl serve`, or name another with --server"
@@ -274,15 +291,15 @@ fn advice_for_session_error(error: &Error) -> Option<String> {
         Error::NoAnswer { .. } => {
             "see whether the server hangs: it took the connection and stays silent"
         }
-        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => {
-            "`sessionctl list` tells whether it took effect"
-        }
         Error::Protocol { .. } => {
             "check that --server names the admin address of a sessionctl server"
         }
+        Error::Unsupported { .. } => {
+            "compare the versions: `sessionctl --version`, and what the server's log says of its start"
+        }
         _ => return None,
     };
-    Some(text.into())
+    Some(words.into())
 }
 
 fn advice_for_store(error: &OpenError) -> Option<String> {
@@ -297,6 +314,7 @@ fn advice_for_store(error: &OpenError) -> Option<String> {
             "`{}`, or start once with `sessionctl serve --end-all-sessions`: everybody signs in anew",
             command(path, "store restore BACKUP")
         )),
+        OpenError::NotAStore(path) => Some(command(path, "store restore BACKUP")),
         OpenError::NewerSchema { .. } => Some("run it with the sessionctl that wrote it".into()),
         _ => None,
     }
@@ -304,21 +322,26 @@ fn advice_for_store(error: &OpenError) -> Option<String> {
 
 fn advice_for_directory(error: &DirectoryError) -> Option<String> {
     match error {
-        DirectoryError::Missing(path) => Some(format!(
-            "`sessionctl --local {} open-session` or `sessionctl serve --data {}` makes one",
-            path.display(),
-            path.display()
-        )),
+        DirectoryError::Missing(path) => {
+            let path = path.to_string_lossy();
+            let path = quoted(&path);
+            Some(format!(
+                "`sessionctl --local {path} open-session` or `sessionctl serve --data {path}` makes one"
+            ))
+        }
         DirectoryError::Foreign(_) => {
             Some("name an empty directory, or one that does not exist yet".into())
         }
         DirectoryError::Lost(path) | DirectoryError::HalfRestored(path) => Some(format!(
             "sessionctl --local {} store restore BACKUP",
-            path.display()
+            quoted(&path.to_string_lossy())
         )),
         DirectoryError::NotOwner { owner, .. } => Some(format!("run the command as uid {owner}")),
         DirectoryError::InUse { holder, .. } => match &holder.admin {
-            Some(admin) => Some(format!("ask that server: sessionctl --server {admin} list")),
+            Some(admin) => Some(format!(
+                "ask that server: sessionctl --server {} list",
+                quoted(admin)
+            )),
             None => Some("the same command again when that one has ended".into()),
         },
         DirectoryError::Io { .. } => None,

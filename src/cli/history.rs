@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
-use super::quoted;
 use super::rows::{Row, Rows};
 use super::runs;
 use super::table::{Layout, Times, details, listed};
@@ -132,7 +131,7 @@ impl Arguments {
             Some(Command::Show(_)) if !self.filter.is_empty() => {
                 let text = "`history show` takes a UUID; the filters are for the list";
                 Err(Failure::new(Exit::Usage, text)
-                    .advise("sessionctl history show UUID")
+                    .advise_command("history show UUID")
                     .into())
             }
             Some(Command::Show(ShowArguments { uuid })) => {
@@ -291,9 +290,8 @@ impl Operation for Show {
         let entry = match admin.closed(id).await {
             Err(Error::NotFound(_)) => {
                 let text = format!("no closed session has the UUID {id}");
-                let (flag, name) = (context.flag, quoted(&context.name));
                 return Err(Failure::new(Exit::Missing, text)
-                    .advise(format!("sessionctl {flag} {name} show {id}"))
+                    .advise_command(format!("show {id}"))
                     .into());
             }
             answer => answer?,

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::exit::{Exit, Failure, advice};
 use super::method::absolute;
+use super::output::PROGRAM;
 use super::target::read_token;
 use crate::server::AdminListener;
 use crate::token::{Token, TokenHash};
@@ -157,7 +158,7 @@ pub(super) fn app_token(path: Option<&Path>, admin: &AdminListener) -> Result<Op
 
 fn same_token(path: &Path) -> Failure {
     let text = format!(
-        "{} holds the admin token; the application needs a token of its own, which ends no sessions",
+        "{} holds the admin token; the application needs a token of its own, which neither lists sessions nor drops them",
         path.display()
     );
     Failure::new(Exit::Config, text)
@@ -172,7 +173,9 @@ fn ensure_token(path: &Path) -> Result<TokenHash> {
         };
         return match read_token(path) {
             Ok(token) => Ok(token.hash()),
-            Err(error) if advice(&error).is_some_and(|advice| advice.starts_with("chmod")) => {
+            Err(error)
+                if advice(&error, PROGRAM).is_some_and(|advice| advice.starts_with("chmod")) =>
+            {
                 Err(error)
             }
             Err(error) => Err(advise(Failure::new(Exit::Config, format!("{error:#}"))).into()),

@@ -101,7 +101,7 @@ fn named(table: Option<&str>, record: Option<&str>) -> Result<(Option<Name>, Opt
         (None, Some(text)) => {
             let missing = || {
                 let text = "--record takes TABLE/RECORD, or RECORD alone beside --table";
-                Failure::new(Exit::Usage, text).advise("sessionctl locks --record Invoices/4711")
+                Failure::new(Exit::Usage, text).advise_command("locks --record Invoices/4711")
             };
             let (table, record) = text.split_once('/').ok_or_else(missing)?;
             (Some(table), Some(record))

@@ -42,8 +42,10 @@ use tokio::runtime::Builder;
 
 pub use self::exit::{EXIT_CODES, Exit};
 use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
+use self::output::PROGRAM;
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;
+use crate::client::Address;
 use crate::clock::Clock;
 use crate::registry::ON_CLOSE_VARIABLE;
 use crate::token::looks_like_secret;
@@ -133,6 +135,31 @@ struct Connection {
     token_file: Option<PathBuf>,
 }
 
+impl Connection {
+    /// How this program is called for the same target. What the environment names it names for the next command as well.
+    fn program(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let flags = [
+            // What is no address may be a secret that was pasted by mistake.
+            (
+                "--server",
+                self.server
+                    .clone()
+                    .filter(|server| server.parse::<Address>().is_ok()),
+            ),
+            ("--local", path(&self.local)),
+            ("--token-file", path(&self.token_file)),
+        ];
+        let mut program = PROGRAM.to_owned();
+        for (flag, value) in flags {
+            if let Some(value) = value {
+                program += &format!(" {flag} {}", quoted(&value));
+            }
+        }
+        program
+    }
+}
+
 /// How results are written.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
@@ -208,6 +235,7 @@ pub fn run(host: Host) -> u8 {
     output.format = cli.printing.output;
     output.quiet = cli.printing.quiet;
     output.verbosity = cli.printing.verbose;
+    output.program = cli.connection.program();
     output.stderr_is_terminal = host.stderr_is_terminal;
     let surroundings = Surroundings {
         environment: host.environment,
@@ -376,7 +404,7 @@ fn with_online_command(error: anyhow::Error, args: &[OsString]) -> anyhow::Error
     let Some(admin) = server_in_the_way(&error) else {
         return error;
     };
-    let mut command = format!("sessionctl --server {}", quoted(admin));
+    let mut command = format!("{PROGRAM} --server {}", quoted(admin));
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
         let arg = arg.to_string_lossy();

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
-use super::quoted;
 use super::table::columns;
 use super::target::{Access, Context, Operation};
 use super::text::{csv_cell, visible};
@@ -155,7 +154,7 @@ impl Arguments {
             }) => {
                 let spec = spec(&name)?;
                 let value = spec.parse(&value).map_err(|error| {
-                    Failure::new(Exit::Usage, error.to_string()).advise("sessionctl options list")
+                    Failure::new(Exit::Usage, error.to_string()).advise_command("options list")
                 })?;
                 change(
                     vec![(spec, Some(value.unwrap_or_else(|| spec.default())))],
@@ -193,11 +192,11 @@ impl Operation for Look {
                         format!("the server does not know {}", spec.name),
                     )
                 })?;
-                get(&Row { spec, state }, origin, output)?;
+                get(&OptionRow { spec, state }, origin, output)?;
             }
             Self::List { origin } => {
                 let known = states.into_iter().filter_map(|state| {
-                    Some(Row {
+                    Some(OptionRow {
                         spec: OptionSpec::named(&state.name)?,
                         state,
                     })
@@ -210,7 +209,7 @@ impl Operation for Look {
 }
 
 /// An option with what is known of it.
-struct Row {
+struct OptionRow {
     spec: &'static OptionSpec,
     state: OptionState,
 }
@@ -228,7 +227,7 @@ struct JsonRow<'a> {
     name_in_4d: Option<&'static str>,
 }
 
-impl Row {
+impl OptionRow {
     fn show(&self, value: &Value) -> String {
         let shown = self.spec.show(value);
         if shown.is_empty() {
@@ -259,7 +258,7 @@ impl Row {
 
 const COLUMNS: [&str; 6] = ["NAME", "VALUE", "DEFAULT", "RANGE", "ACTS", "IN 4D"];
 
-fn list(rows: &[Row], with_origin: bool, output: &mut Output) -> Result<()> {
+fn list(rows: &[OptionRow], with_origin: bool, output: &mut Output) -> Result<()> {
     match output.format {
         Format::Json => {
             let items: Vec<_> = rows.iter().map(|row| row.json(None)).collect();
@@ -296,7 +295,7 @@ fn list(rows: &[Row], with_origin: bool, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-fn cells(row: &Row, is_csv: bool) -> [String; 7] {
+fn cells(row: &OptionRow, is_csv: bool) -> [String; 7] {
     let OptionSpec {
         name,
         form,
@@ -323,7 +322,7 @@ fn cells(row: &Row, is_csv: bool) -> [String; 7] {
     ]
 }
 
-fn get(row: &Row, with_origin: bool, output: &mut Output) -> Result<()> {
+fn get(row: &OptionRow, with_origin: bool, output: &mut Output) -> Result<()> {
     match output.format {
         Format::Json | Format::Jsonl => output.json(&row.json(Some(SCHEMA)))?,
         _ if !with_origin => output.line(&visible(&row.spec.show(&row.state.value)))?,
@@ -386,12 +385,8 @@ impl Operation for Change {
             Err(error @ (Error::OutcomeUnknown { .. } | Error::Unconfirmed(_))) => {
                 let failure =
                     Failure::new(Exit::Unknown, "whether the options were set is unknown");
-                let list = format!(
-                    "sessionctl {} {} options list --origin",
-                    context.flag,
-                    quoted(&context.name)
-                );
-                return Err(failure.caused_by(error).advise(list).into());
+                let failure = failure.caused_by(error);
+                return Err(failure.advise_command("options list --origin").into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -429,7 +424,7 @@ impl Change {
             let Some(spec) = OptionSpec::named(&state.name) else {
                 continue;
             };
-            let row = Row {
+            let row = OptionRow {
                 spec,
                 state: state.clone(),
             };

@@ -25,6 +25,12 @@ pub enum Format {
     Uuid,
 }
 
+/// This program's name.
+pub(super) const PROGRAM: &str = "sessionctl";
+
+/// This program with its version: at the foot of every man page, and where a server's log begins.
+pub(super) const VERSION: &str = concat!("sessionctl ", env!("CARGO_PKG_VERSION"));
+
 /// Columns of a terminal that nobody knows the width of.
 const USUAL_WIDTH: usize = 80;
 
@@ -43,6 +49,8 @@ pub struct Output {
     pub verbosity: u8,
     /// Columns of the terminal that stdout is; `None` when it is none.
     pub terminal_width: Option<usize>,
+    /// How this program is called for the same target: its name, with the flags that name the target.
+    pub program: String,
     /// Whether stderr is a terminal: only there a line can be written over.
     pub stderr_is_terminal: bool,
     /// Columns of the line on stderr that is still to be written over.
@@ -59,6 +67,7 @@ impl Output {
             quiet: false,
             verbosity: 0,
             terminal_width,
+            program: PROGRAM.into(),
             stderr_is_terminal: false,
             progress_width: 0,
         }
@@ -157,7 +166,7 @@ impl Output {
                 told = cause;
             }
         }
-        if let Some(advice) = advice(error) {
+        if let Some(advice) = advice(error, &self.program) {
             self.tell(&format!("try:   {}", visible(&advice)));
         }
     }

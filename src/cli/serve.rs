@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure, exit_of};
 use super::listen::{
     AdminAddress, SocketFile, app_token, bind, bind_admin, check_admin, check_app_token,
 };
-use super::output::{Output, Stream};
+use super::output::{Output, Stream, VERSION};
 use super::signals::Signals;
 use super::table::details;
 use super::text::visible;
@@ -75,6 +75,7 @@ pub(super) async fn run(
     let mut running = start(plan, clock, arguments.end_all_sessions)
         .await
         .map_err(as_config)?;
+    tracing::info!("{VERSION} has started");
     running.listeners.web_connections = connections;
     // Whoever started the server may have closed stdout; that stops nothing.
     let _ = running.announce(output);

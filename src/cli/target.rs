@@ -26,9 +26,6 @@ use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
 use crate::token::Token;
 
-/// The flag that names a directory.
-const LOCAL: &str = "--local";
-
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
 
@@ -66,6 +63,18 @@ pub(super) enum Access {
     ServerOnly,
 }
 
+impl Access {
+    /// How much of what a server would write to its log a command tells in its place. What an on-close method complains of
+    /// is said once and kept nowhere, so whoever may call one tells it unasked.
+    fn logs(self, verbosity: u8) -> Option<Level> {
+        match self {
+            _ if verbosity > 0 => Some(Level::INFO),
+            Self::Change | Self::Create => Some(Level::WARN),
+            Self::Look | Self::ServerOnly => None,
+        }
+    }
+}
+
 /// Which on-close method a command calls in a directory.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Calls<'a> {
@@ -82,17 +91,10 @@ pub(super) struct Context {
     pub(super) actor: Actor,
     /// The target's address or directory.
     pub(super) name: String,
-    /// The flag that names the target in a further command.
-    pub(super) flag: &'static str,
+    /// Whether no server goes on when the command ends.
+    pub(super) is_local: bool,
     /// When the command began.
     pub(super) now: Timestamp,
-}
-
-impl Context {
-    /// Whether no server goes on when the command ends.
-    pub(super) fn is_local(&self) -> bool {
-        self.flag == LOCAL
-    }
 }
 
 /// What a command acts on.
@@ -149,10 +151,10 @@ impl Target {
         clock: Arc<dyn Clock>,
     ) -> Result<Exit> {
         let actor = Actor::user(rustix::process::geteuid().as_raw());
-        let context = |name: String, flag: &'static str| Context {
+        let context = |name: String, is_local: bool| Context {
             actor,
             name,
-            flag,
+            is_local,
             now: clock.now(),
         };
         match self {
@@ -170,16 +172,15 @@ impl Target {
                 let token = token_file.map(read_token).transpose()?;
                 let client = Client::new(address, token.as_ref())?;
                 output.tell_details(&format!("server: {address}"));
-                let context = context(address.to_string(), "--server");
+                let context = context(address.to_string(), false);
                 operation.run(&client, output, &context).await
             }
             Self::Directory(directory) => {
                 output.tell_details(&format!("directory: {}", directory.display()));
-                if output.verbosity > 0 {
-                    // What a server would write there, such as what an on-close method complains of.
-                    log_to_stderr(Level::INFO);
+                if let Some(level) = O::ACCESS.logs(output.verbosity) {
+                    log_to_stderr(level);
                 }
-                let context = context(directory.display().to_string(), LOCAL);
+                let context = context(directory.display().to_string(), true);
                 let store = open(directory, O::ACCESS)?.ok_or_else(no_server)?;
                 match O::ACCESS {
                     Access::Change | Access::Create => {

@@ -1,5 +1,5 @@
 //! The sessions of one store, with the rules that need no atomicity: minting, waiting, finishing, sweeping. Does what
-//! `Admin` and `Sessions` ask; knows neither HTTP nor commands.
+//! `Admin`, `Sessions` and `Application` ask; knows neither HTTP nor commands.
 
 mod admin;
 mod application;

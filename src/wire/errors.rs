@@ -55,7 +55,8 @@ fn row(error: &Error) -> (u16, &'static str, &'static str) {
         | Error::Unreachable { .. }
         | Error::NoAnswer { .. }
         | Error::OutcomeUnknown { .. }
-        | Error::Protocol { .. } => (500, "internal", "internal error"),
+        | Error::Protocol { .. }
+        | Error::Unsupported { .. } => (500, "internal", "internal error"),
     }
 }
 
@@ -151,14 +152,15 @@ impl Problem {
 
     /// What a client makes of a problem from `server`.
     pub fn into_error(self, server: &str) -> Error {
-        let unknown = Error::Protocol {
+        let what = format!("{} {}", self.status, self.title);
+        let not_ours = Error::Protocol {
             server: server.into(),
-            what: format!("{} {}", self.status, self.title),
+            what,
         };
-        self.known(server).unwrap_or(unknown)
+        self.known(server).unwrap_or(not_ours)
     }
 
-    /// The error of the problem's type; `None` for a type that is unknown, or that lacks what belongs to it.
+    /// The error of the problem's type; `None` for a type that is not ours, or that lacks what belongs to it.
     fn known(self, server: &str) -> Option<Error> {
         let retry_after = Duration::from_millis(self.retry_after.unwrap_or(1_000));
         let kind = self.kind.strip_prefix(PROBLEM_PREFIX)?;
@@ -205,7 +207,10 @@ impl Problem {
             "unavailable" => Error::Unavailable(says_so()),
             "unconfirmed" => Error::Unconfirmed(says_so()),
             "internal" => Error::Internal(format!("{server} says so; its log has more").into()),
-            _ => return None,
+            _ => Error::Unsupported {
+                server: server.into(),
+                what: format!("{} {}", self.status, self.title),
+            },
         })
     }
 
@@ -274,6 +279,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::context::{Json, Name};
     use crate::session::{Cause, ProcessNumber, SessionId};
+    use crate::wire::Fault;
 
     /// The errors that only a client has: no server sends them.
     fn every_error_of_a_server() -> Vec<Error> {
@@ -380,18 +386,38 @@ mod tests {
 
     #[test]
     fn what_a_problem_lacks_is_not_made_up() {
-        for kind in [
-            "not-found",
-            "closed",
-            "lock-held",
-            "not-set",
-            "context",
-            "x",
-        ] {
+        for kind in ["not-found", "closed", "lock-held", "not-set", "context"] {
             let problem = Problem::new(404, kind, "title", "detail");
             let error = problem.into_error("unix:/x");
             assert!(matches!(error, Error::Protocol { .. }), "{kind}: {error}");
         }
+        let problem = Problem {
+            kind: "about:blank".into(),
+            ..Problem::new(404, "x", "Not Found", "detail")
+        };
+        let error = problem.into_error("unix:/x");
+        assert!(matches!(error, Error::Protocol { .. }), "{error}");
+    }
+
+    /// A server of another version has routes that this one lacks, and the other way round.
+    #[test]
+    fn what_is_refused_for_an_unknown_reason_is_our_own_servers() {
+        let unknown = Problem::new(409, "of-next-year", "the session is frozen", "detail");
+        let faults = [Fault::Route, Fault::Method, Fault::Size(1), Fault::Time];
+        let refused: Vec<String> = std::iter::once(unknown)
+            .chain(faults.map(Fault::problem))
+            .map(|problem| problem.into_error("unix:/x").to_string())
+            .collect();
+        assert_eq!(
+            refused,
+            [
+                "unix:/x does not take this request: 409 the session is frozen",
+                "unix:/x does not take this request: 404 no such route",
+                "unix:/x does not take this request: 405 method not allowed",
+                "unix:/x does not take this request: 413 body too large",
+                "unix:/x does not take this request: 408 body too slow",
+            ]
+        );
     }
 
     #[test]

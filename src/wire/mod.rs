@@ -25,6 +25,7 @@ pub use self::application::{
 pub use self::looks::{
     HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody, SessionDetailsBody,
 };
+use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
 
 /// The version of every JSON document; changes only when a name changes its meaning.
@@ -200,7 +201,7 @@ pub struct StatsBody {
 #[derive(Debug, Serialize)]
 pub struct IgnoredBody<'a> {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     title: &'static str,
     status: u16,
     detail: &'static str,
@@ -211,7 +212,7 @@ pub struct IgnoredBody<'a> {
 impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         Self {
-            kind: "urn:sessionctl:problem:ignored",
+            kind: format!("{PROBLEM_PREFIX}ignored"),
             title: "ignored in scalable mode",
             status: outcome_status(outcome),
             detail: "the session was opened in scalable mode, which close leaves alone; drop ends it",

@@ -368,7 +368,7 @@ fn history_tells_who_ended_what() {
     let live = open("live");
     let not_closed = history(&["show", &live]);
     assert_eq!(not_closed.code, 3);
-    let show = format!("try:   sessionctl --server {} show {live}\n", server.admin);
+    let show = format!("try:   sessionctl show {live}\n");
     assert!(not_closed.stderr.ends_with(&show), "{}", not_closed.stderr);
     for wrong in [
         &["--cause", "tired"][..],
@@ -436,7 +436,11 @@ fn local_mode_tells_of_locks_and_history_what_the_server_told() {
     }
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
-    assert_eq!(all(&local), remote);
+    let told = all(&local).into_iter().map(|mut ran| {
+        ran.stderr = ran.stderr.replace(&format!("{} ", local.join(" ")), "");
+        ran
+    });
+    assert_eq!(told.collect::<Vec<_>>(), remote);
     let shown = sandbox.run(&[&local[..], &["show", &id]].concat()).ok();
     assert!(
         shown.contains("  variables   a/b \"🔑\" (34 bytes)\n"),
@@ -523,6 +527,18 @@ fn s30_the_applications_token_is_good_for_its_sessions_alone() {
             }
         }
         drop(server);
+        let both = [
+            "--admin",
+            "127.0.0.1:0",
+            "--admin-token-file",
+            &app_file,
+            "--app-token-file",
+            &app_file,
+        ];
+        let same = sandbox.run(&[&["serve", "--web", "127.0.0.1:0"], &both[..]].concat());
+        assert_eq!(same.code, 78);
+        let what_it_may_not = "which neither lists sessions nor drops them";
+        assert!(same.stderr.contains(what_it_may_not), "{}", same.stderr);
         fs::set_permissions(&app_file, fs::Permissions::from_mode(0o640)).unwrap();
         let loose = sandbox.run(&[
             "serve",

@@ -504,7 +504,26 @@ fn local_mode_calls_the_method_of_the_last_server() {
         "warning: {}: the on-close method for process 1 cannot be started: ",
         ids[4]
     );
-    assert!(missing.stderr.starts_with(&warning), "{}", missing.stderr);
+    assert!(missing.stderr.contains(&warning), "{}", missing.stderr);
+}
+
+/// Without a server there is no log to look into later: what a method said is told at once, and asked for or not.
+#[test]
+fn local_mode_tells_what_a_bad_method_says() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.script("on-close", "echo the disk is full >&2; exit 3");
+    let server = sandbox.serve(&["--on-close", &script]);
+    let ids = ["ana", "ben"].map(|user| open(&server, user));
+    stop(server);
+    let data = sandbox.data().display().to_string();
+    for (id, flags) in ids.iter().zip([&[][..], &["-q"]]) {
+        let closed = sandbox.run(&[&["--local", &data, "close-session", id], flags].concat());
+        assert_eq!(closed.code, 0, "{}", closed.stderr);
+        for told in ["the disk is full", "failed: exit code 3"] {
+            assert!(closed.stderr.contains(told), "{}", closed.stderr);
+        }
+        assert!(!closed.stderr.contains("note: "), "{}", closed.stderr);
+    }
 }
 
 /// The command has the directory, and answers there what its own methods ask (C07, C09).
@@ -516,7 +535,7 @@ fn c09_local_mode_answers_its_methods() {
         "on-close",
         &format!(
             "{program} close-session \"${{SESSIONCTL_ON_CLOSE%/*}}\" >> said 2>&1
-            other=$(cat other); rm -f other
+            other=$(cat other 2> /dev/null); rm -f other
             [ -n \"$other\" ] && {program} close-session --wait 9s \"$other\" >> said 2>&1
             {program} list -q | wc -l >> said"
         ),

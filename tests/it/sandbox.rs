@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use sessionctl::session::SessionId;
@@ -376,14 +376,38 @@ pub(crate) struct FakeServer {
 
 impl FakeServer {
     pub(crate) fn answering(answers: Vec<Option<String>>) -> Self {
+        Self::answering_each_after(answers, |_| ())
+    }
+
+    /// Holds the answer of this number, from 1 on, back until it is released.
+    pub(crate) fn holding_back(
+        held: usize,
+        answers: Vec<Option<String>>,
+    ) -> (Self, mpsc::Sender<()>) {
+        let (release, released) = mpsc::channel();
+        let server = Self::answering_each_after(answers, move |number| {
+            if number == held {
+                released.recv().unwrap();
+            }
+        });
+        (server, release)
+    }
+
+    /// `wait` is given the number of the request, from 1 on.
+    fn answering_each_after(
+        answers: Vec<Option<String>>,
+        wait: impl Fn(usize) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         std::thread::spawn(move || {
-            for answer in answers {
+            for (number, answer) in (1..).zip(answers) {
                 let (mut stream, _) = listener.accept().unwrap();
-                seen.lock().unwrap().push(read_request(&mut stream));
+                let request = read_request(&mut stream);
+                seen.lock().unwrap().push(request);
+                wait(number);
                 if let Some(answer) = answer {
                     stream.write_all(answer.as_bytes()).unwrap();
                 }
@@ -408,14 +432,10 @@ impl FakeServer {
         Self { url, requests }
     }
 
-    pub(crate) fn wait_for_a_request(&self) {
-        for _ in 0..1_000 {
-            if !self.requests().is_empty() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("no request came");
+    pub(crate) fn wait_for_requests(&self, count: usize) {
+        wait_for("the request", || {
+            (self.requests().len() >= count).then_some(())
+        });
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {

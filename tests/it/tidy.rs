@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sessionctl::admin::{HistoryQuery, LockQuery};
+use sessionctl::clock::Timestamp;
+use sessionctl::context::Name;
+use sessionctl::session::{Cause, Seq, SessionId};
+
 /// The values: they know only each other.
 const VALUES: [&str; 8] = [
     "session", "token", "cookie", "context", "on_close", "options", "error", "clock",
@@ -157,6 +162,71 @@ fn no_test_file_is_forgotten() {
             name == "main" || main.contains(&format!("mod {name};")),
             "{name}"
         );
+    }
+}
+
+/// The code map names every file of the rooms that it lists file by file.
+#[test]
+fn the_code_map_is_whole() {
+    // They are a file for each group of tables.
+    const TABLES: [&str; 5] = ["closings", "processes", "runs", "sessions", "settings"];
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let src = root().join("src");
+    for room in ["registry", "store", "server"] {
+        let rows: String = map
+            .lines()
+            .filter(|line| line.starts_with(&format!("| `{room}")))
+            .collect();
+        for file in files(&src.join(room), ".rs") {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            let is_table = file.parent().unwrap().ends_with("sqlite") && TABLES.contains(&name);
+            let is_named =
+                rows.contains(&format!("`{name}`")) || rows.contains(&format!("/{name}`"));
+            assert!(name == "mod" || is_table || is_named, "{}", file.display());
+        }
+    }
+}
+
+/// README names every variable that is read, and every field that a list can be asked by.
+#[test]
+fn the_readme_names_what_can_be_set() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let names = |text: &str| readme.contains(&format!("`{text}`"));
+    let is_of_a_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    for file in files(&root().join("src"), ".rs") {
+        let source = fs::read_to_string(&file).unwrap();
+        for (at, _) in source.match_indices("SESSIONCTL_") {
+            let variable = source[at..].split(|c| !is_of_a_name(c)).next().unwrap();
+            assert!(names(variable), "{variable}");
+        }
+    }
+    let locks = LockQuery {
+        table: Some(Name::new("t").unwrap()),
+        record: Some(Name::new("r").unwrap()),
+        session: Some(SessionId::random()),
+        after_table: Some(Name::new("t").unwrap()),
+        after_record: Some(Name::new("r").unwrap()),
+        limit: Some(1),
+    };
+    let history = HistoryQuery {
+        user: Some("ana".into()),
+        cause: Some(Cause::Command),
+        since: Some(Timestamp::EPOCH),
+        before: Some(Seq(1)),
+        limit: Some(1),
+    };
+    for (route, query) in [
+        ("`GET /v1/locks` (", serde_json::to_value(locks).unwrap()),
+        (
+            "`GET /v1/history` (",
+            serde_json::to_value(history).unwrap(),
+        ),
+    ] {
+        let (_, told) = readme.split_once(route).unwrap();
+        let (told, _) = told.split_once(')').unwrap();
+        for field in query.as_object().unwrap().keys() {
+            assert!(told.contains(&format!("`{field}`")), "{route}{field}");
+        }
     }
 }
 

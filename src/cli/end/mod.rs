@@ -262,6 +262,7 @@ impl<A: Admin> Work<'_, A> {
             };
             let (request, since) = (self.request_for_one(), Instant::now());
             let Some(result) = self.attempt(id, &request, output).await else {
+                self.report.record_left(output, id);
                 break;
             };
             match result {
@@ -299,26 +300,38 @@ impl<A: Admin> Work<'_, A> {
         }
     }
 
-    /// Each has the time from its own begin on.
     async fn wait_for_each(&mut self, begun: Vec<Begun>, output: &mut Output) {
-        for Begun {
+        for one in begun {
+            self.wait_for(one, output).await;
+        }
+        self.report.tell_out_of_sight(output);
+    }
+
+    /// Each has the time from its own begin on. What is known of one whose wait nobody answers is its begin.
+    async fn wait_for(&mut self, begun: Begun, output: &mut Output) {
+        let Begun {
             request,
             since,
             outcome,
-        } in begun
-        {
-            let id = outcome.id;
-            let request = EndRequest {
-                wait: self.request.wait.saturating_sub(since.elapsed()),
-                ..request
-            };
-            let result = match self.report.stopped {
-                Some(_) => Some(Ok(outcome)),
-                None => self.attempt(id, &request, output).await,
-            };
-            if let Some(result) = result {
+        } = begun;
+        if self.report.gave_up {
+            self.report.record_begun(output, &outcome, None);
+            return;
+        }
+        let id = outcome.id;
+        let request = EndRequest {
+            wait: self.request.wait.saturating_sub(since.elapsed()),
+            ..request
+        };
+        let answer = match self.report.stopped {
+            Some(_) => None,
+            None => self.attempt(id, &request, output).await,
+        };
+        match answer.unwrap_or(Ok(outcome.clone())) {
+            Err(error) => self.report.record_begun(output, &outcome, Some(error)),
+            ended => {
                 // One that cannot be told of keeps nobody waiting: all of them are begun.
-                self.report.record(self.admin, id, result, output).await;
+                self.report.record(self.admin, id, ended, output).await;
             }
         }
     }
@@ -326,15 +339,18 @@ impl<A: Admin> Work<'_, A> {
     /// Asks once more of those that were named more than once.
     async fn end_again(&mut self, output: &mut Output) {
         for id in std::mem::take(&mut self.again) {
-            if self.report.stopped.is_some() {
+            if self.report.stopped.is_some() || self.report.gave_up {
                 return;
             }
             let request = EndRequest {
                 wait: self.request.wait,
                 ..self.request_for_one()
             };
-            if let Some(result) = self.attempt(id, &request, output).await {
-                self.report.record(self.admin, id, result, output).await;
+            match self.attempt(id, &request, output).await {
+                Some(result) => {
+                    self.report.record(self.admin, id, result, output).await;
+                }
+                None => self.report.record_left(output, id),
             }
         }
     }

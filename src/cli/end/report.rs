@@ -11,7 +11,6 @@ use super::waiting;
 use crate::admin::{Admin, EndRequest, Ending, Outcome};
 use crate::cli::exit::{Exit, Failure, exit_of};
 use crate::cli::output::{Format, Output};
-use crate::cli::quoted;
 use crate::cli::runs;
 use crate::cli::signals::Signals;
 use crate::cli::target::Context;
@@ -47,14 +46,20 @@ pub(super) enum Onward {
     Stop,
 }
 
+/// Closings that were begun and of whose end nobody tells.
+#[derive(Default)]
+struct OutOfSight {
+    ids: Vec<SessionId>,
+    /// Why, unless it was told before.
+    cause: Option<Error>,
+}
+
 /// What was done so far, told as it happens.
 pub(super) struct Report {
     verb: Verb,
     wait: Duration,
-    /// The flag and the name of the target, for a further command.
-    target: String,
     is_local: bool,
-    /// Whether something is still closing.
+    /// Whether something is still closing, as far as anybody knows.
     is_left_closing: bool,
     /// Whether a method may have said why it did not go well.
     has_complaint: bool,
@@ -66,7 +71,8 @@ pub(super) struct Report {
     pub(super) not_attempted: Option<usize>,
     pub(super) stopped: Option<Exit>,
     /// Whether an error ended the work that every further target would meet.
-    gave_up: bool,
+    pub(super) gave_up: bool,
+    out_of_sight: OutOfSight,
     /// Why stdout cannot be written any more.
     unwritten: Option<AnyError>,
     /// After what time the server answered, if that was before it was asked to.
@@ -79,8 +85,7 @@ impl Report {
         Self {
             verb,
             wait,
-            target: format!("{} {}", context.flag, quoted(&context.name)),
-            is_local: context.is_local(),
+            is_local: context.is_local,
             is_left_closing: false,
             has_complaint: false,
             exits,
@@ -91,12 +96,13 @@ impl Report {
             not_attempted: None,
             stopped: None,
             gave_up: false,
+            out_of_sight: OutOfSight::default(),
             unwritten: None,
             cut_short: None,
         }
     }
 
-    /// Ends one session. The first signal lets it finish, a second leaves it, and then nobody knows.
+    /// Ends one session. The first signal lets it finish, a second leaves it: `None`.
     pub(super) async fn attempt<A: Admin>(
         &mut self,
         admin: &A,
@@ -137,15 +143,14 @@ impl Report {
             never = waiting::show(admin, id, output) => match never {},
         };
         output.clear_progress();
-        if result.is_none() {
-            self.unknown += 1;
-            output.tell(&format!(
-                "unknown {id}; sessionctl {} show {id} tells",
-                self.target
-            ));
-            self.write(output, &Item::unknown(id, "left before the answer came"));
-        }
         result
+    }
+
+    /// Records a session whose end was asked for and left before the answer came.
+    pub(super) fn record_left(&mut self, output: &mut Output, id: SessionId) {
+        self.unknown += 1;
+        output.tell(&format!("unknown {id}; {} show {id} tells", output.program));
+        self.write(output, &Item::unknown(id, "left before the answer came"));
     }
 
     pub(super) fn malformed(&mut self, output: &mut Output, error: &AnyError) {
@@ -163,23 +168,14 @@ impl Report {
     ) -> Onward {
         match result {
             Ok(outcome) => {
-                self.record_outcome(output, &outcome);
+                let exit = self.exit_of_outcome(&outcome);
+                self.record_outcome(output, &outcome, exit);
+                self.is_left_closing |= outcome.outcome == Ending::Closing;
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
-                    let waited = match self.cut_short {
-                        Some(waited) => format!(
-                            "when the server stopped waiting, after {}: is it being stopped?",
-                            humantime::format_duration(Duration::from_millis(
-                                u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
-                            ))
-                        ),
-                        None => {
-                            let waited = humantime::format_duration(self.wait);
-                            let busy = waiting::busy_now(admin, id).await;
-                            let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
-                            format!("within {waited}{busy}")
-                        }
-                    };
-                    output.tell(&format!("warning: the cookie of {id} is refused already, but it has not finished {waited}"));
+                    let why = self.why_unfinished(admin, id).await;
+                    output.tell(&format!(
+                        "warning: the cookie of {id} is refused already, but it {why}"
+                    ));
                 }
             }
             Err(error) => self.record_failure(output, id, error),
@@ -191,14 +187,73 @@ impl Report {
         }
     }
 
-    fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome) {
+    /// Why a closing is left before its end. A command that was stopped asks nothing more.
+    async fn why_unfinished<A: Admin>(&self, admin: &A, id: SessionId) -> String {
+        if self.stopped.is_some() {
+            return "had not finished when this command was stopped".into();
+        }
+        if let Some(waited) = self.cut_short {
+            let waited =
+                Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+            return format!(
+                "has not finished when the server stopped waiting, after {}: is it being stopped?",
+                humantime::format_duration(waited)
+            );
+        }
+        let busy = waiting::busy_now(admin, id).await;
+        let busy = busy.map(|busy| format!(": {busy}")).unwrap_or_default();
+        let waited = humantime::format_duration(self.wait);
+        format!("has not finished within {waited}{busy}")
+    }
+
+    /// Records a closing that was begun, and of whose end nobody tells any more; `error` is why, if that is news.
+    pub(super) fn record_begun(
+        &mut self,
+        output: &mut Output,
+        outcome: &Outcome,
+        error: Option<Error>,
+    ) {
+        if let Some(error) = error {
+            self.gave_up |= concerns_all(&error);
+            self.out_of_sight.cause.get_or_insert(error);
+        }
+        self.out_of_sight.ids.push(outcome.id);
+        self.record_outcome(output, outcome, Exit::Unknown);
+    }
+
+    /// Tells of all at once whose end nobody tells.
+    pub(super) fn tell_out_of_sight(&mut self, output: &mut Output) {
+        let OutOfSight { ids, cause } = std::mem::take(&mut self.out_of_sight);
+        let (text, look) = match ids[..] {
+            [] => return,
+            [id] => (
+                format!(
+                    "the cookie of {id} is refused already; whether it has finished is unknown"
+                ),
+                format!("show {id}"),
+            ),
+            [..] => (
+                format!(
+                    "the cookies of {} sessions are refused already; whether they have finished is unknown",
+                    ids.len()
+                ),
+                "list".into(),
+            ),
+        };
+        let mut failure = Failure::new(Exit::Unknown, text).advise_command(look);
+        if let Some(cause) = cause {
+            failure = failure.caused_by(cause);
+        }
+        output.tell_error(&failure.into());
+    }
+
+    fn record_outcome(&mut self, output: &mut Output, outcome: &Outcome, exit: Exit) {
         let id = outcome.id;
         match outcome.outcome {
             Ending::Ignored => self.failed += 1,
             _ => self.done += 1,
         }
-        self.is_left_closing |= outcome.outcome == Ending::Closing;
-        self.exits.push(self.exit_of_outcome(outcome));
+        self.exits.push(exit);
         self.write(output, &Item::Ended(outcome));
         if outcome.freed != Freed::default() {
             output.tell_details(&format!("{id}: freed {}", runs::freed(outcome.freed)));
@@ -224,14 +279,14 @@ impl Report {
         }
         if outcome.outcome == Ending::Ignored {
             output.tell(&format!(
-                "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: sessionctl {} drop-session {id}",
-                self.target
+                "warning: {id} was opened in scalable mode, where close-session is ignored; to end it: {} drop-session {id}",
+                output.program
             ));
         }
     }
 
     fn record_failure(&mut self, output: &mut Output, id: SessionId, error: Error) {
-        self.gave_up = concerns_all(&error);
+        self.gave_up |= concerns_all(&error);
         let (text, ended) = (error.to_string(), self.verb.done());
         let error = if matches!(error, Error::OutcomeUnknown { .. } | Error::Unconfirmed(_)) {
             self.unknown += 1;
@@ -240,8 +295,8 @@ impl Report {
                 Exit::Unknown,
                 format!("whether {id} was {ended} is unknown"),
             );
-            let show = format!("sessionctl {} show {id}", self.target);
-            AnyError::from(unknown.caused_by(error).advise(show))
+            let show = format!("show {id}");
+            AnyError::from(unknown.caused_by(error).advise_command(show))
         } else {
             self.failed += 1;
             let outcome = if matches!(error, Error::NotFound(_)) {
@@ -338,11 +393,9 @@ impl Report {
                 false => "note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method",
             });
         }
-        if self.has_complaint && (!self.is_local || output.verbosity == 0) {
-            output.tell(match self.is_local {
-                true => "note: -v shows what an on-close method says",
-                false => "note: if the on-close method said why, that is in the server's log",
-            });
+        // Without a server it was told when it was said.
+        if self.has_complaint && !self.is_local {
+            output.tell("note: if the on-close method said why, that is in the server's log");
         }
     }
 
@@ -395,5 +448,6 @@ fn concerns_all(error: &Error) -> bool {
             | Error::Forbidden(_)
             | Error::Unavailable(_)
             | Error::Protocol { .. }
+            | Error::Unsupported { .. }
     )
 }

@@ -6,7 +6,8 @@ use clap_mangen::Man;
 
 use super::Generated;
 use super::manual;
-use super::page::{BOOK, NO_DATE, Page, VERSION};
+use super::page::{BOOK, NO_DATE, Page};
+use crate::cli::output::VERSION;
 
 /// The section that commands have.
 const SECTION: &str = "1";

@@ -4,8 +4,7 @@ use std::io;
 
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-/// The program with its version, at the foot of every page.
-pub(super) const VERSION: &str = concat!("sessionctl ", env!("CARGO_PKG_VERSION"));
+use crate::cli::output::VERSION;
 
 /// What the pages are part of, at the head of every page.
 pub(super) const BOOK: &str = "sessionctl manual";
