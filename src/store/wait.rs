@@ -1,10 +1,11 @@
 //! Waiting for what a change brings: for a lock that another process holds, for something to happen to a session.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::sync::{Mutex, MutexGuard};
 use crate::context::{Json, Lock};
 use crate::session::{ProcessNumber, Seq, SessionId};
 
@@ -93,7 +94,7 @@ impl Ticket {
 
 /// Carries saved information from where it was kept to whoever takes it: by session and process.
 #[derive(Debug, Default)]
-pub(super) struct Handover(Mutex<Vec<(Seq, ProcessNumber, Json)>>);
+pub(super) struct Handover(StdMutex<Vec<(Seq, ProcessNumber, Json)>>);
 
 impl Handover {
     pub(super) fn put(&self, found: Vec<(Seq, ProcessNumber, Json)>) {

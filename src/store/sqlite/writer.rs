@@ -27,11 +27,12 @@ pub(super) struct Writer {
     ended: Vec<Seq>,
 }
 
-struct Batch {
-    rows: Vec<Row>,
+/// What is written at once.
+pub(in crate::store) struct Batch {
+    pub(in crate::store) rows: Vec<Row>,
     flushes: u64,
     instant: Option<Timestamp>,
-    stop: bool,
+    pub(in crate::store) stop: bool,
 }
 
 impl Writer {
@@ -50,7 +51,7 @@ impl Writer {
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
         let mut flushed = 0;
         loop {
-            let batch = self.next(flushed);
+            let batch = self.shared.next(flushed);
             let flush = batch.stop || batch.flushes > flushed;
             let written = self
                 .commit(&batch, flush)
@@ -67,20 +68,6 @@ impl Writer {
             if batch.stop {
                 return;
             }
-        }
-    }
-
-    fn next(&self, flushed: u64) -> Batch {
-        let idle = |queue: &mut super::Queue| {
-            queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
-        };
-        let queue = self.shared.wake.wait_while(self.shared.queue(), idle);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
-        Batch {
-            rows: std::mem::take(&mut queue.rows),
-            flushes: queue.flushes,
-            instant: queue.instant.take(),
-            stop: queue.stop,
         }
     }
 
@@ -104,7 +91,9 @@ impl Writer {
             }
             transaction.commit()?;
         }
-        self.acknowledge(batch)
+        self.shared.acknowledge(&batch.rows)?;
+        self.ended.extend(ended_by(&batch.rows));
+        Ok(())
     }
 
     /// Removes the rows of closed sessions, in batches of neighbours: many at once, or all of them at a flush.
@@ -120,25 +109,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Shows what is durable, then wakes those who wait for it.
-    fn acknowledge(&mut self, batch: &Batch) -> Result<(), Failure> {
-        if !batch.rows.is_empty() {
-            self.shared.live.write()?.publish(&batch.rows);
-        }
-        self.ended
-            .extend(batch.rows.iter().filter_map(|row| match row {
-                Row::Finished { session, .. } => Some(*session),
-                Row::Dropped { record, .. } => Some(record.seq),
-                _ => None,
-            }));
-        self.shared.progress.send_modify(|progress| {
-            progress.durable = batch.rows.last().map_or(progress.durable, Row::seq);
-        });
-        Ok(())
-    }
-}
-
-impl Writer {
     /// Begins a transaction; waits as long as another program has the database, but not for ever once the store is let
     /// go. Nothing is written yet, so nothing has failed.
     fn begin(&self) -> Result<Transaction<'_>, Failure> {
@@ -155,11 +125,46 @@ impl Writer {
     }
 }
 
+/// The sessions, by their rows, that these rows end.
+fn ended_by(rows: &[Row]) -> impl Iterator<Item = Seq> {
+    rows.iter().filter_map(|row| match row {
+        Row::Finished { session, .. } => Some(*session),
+        Row::Dropped { record, .. } => Some(record.seq),
+        _ => None,
+    })
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 impl Shared {
+    /// Waits for something to write, and takes it.
+    pub(in crate::store) fn next(&self, flushed: u64) -> Batch {
+        let idle = |queue: &mut super::Queue| {
+            queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
+        };
+        let queue = self.wake.wait_while(self.queue(), idle);
+        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        Batch {
+            rows: std::mem::take(&mut queue.rows),
+            flushes: queue.flushes,
+            instant: queue.instant.take(),
+            stop: queue.stop,
+        }
+    }
+
+    /// Shows what is durable, then wakes those who wait for it.
+    pub(in crate::store) fn acknowledge(&self, rows: &[Row]) -> Result<(), crate::store::Error> {
+        if !rows.is_empty() {
+            self.live.write()?.publish(rows);
+        }
+        self.progress.send_modify(|progress| {
+            progress.durable = rows.last().map_or(progress.durable, Row::seq);
+        });
+        Ok(())
+    }
+
     fn poison(&self, why: &str) {
         self.progress.send_modify(|Progress { failure, .. }| {
             failure.get_or_insert_with(|| why.into());
