@@ -73,6 +73,15 @@ impl Ticket {
         is_waiting
     }
 
+    /// Gives it a lock that its process has already; false if nobody waits with it.
+    pub(super) fn reserve_and_grant(&self, lock: &Lock) -> bool {
+        let is_there = self.reserve();
+        if is_there {
+            self.grant(lock);
+        }
+        is_there
+    }
+
     pub(super) fn grant(&self, lock: &Lock) {
         *self.state() = Place::Granted(lock.clone());
         self.wake.notify_one();

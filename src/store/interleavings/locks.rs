@@ -190,6 +190,21 @@ fn who_gives_up_does_not_take_the_lock_from_another_request_of_its_process() {
 }
 
 #[test]
+fn a_lock_that_nobody_was_told_of_goes_to_who_waits_although_two_gave_it_up() {
+    in_all_orders(&[], |place| {
+        with_a_holder(place);
+        let leaving = [(); 2].map(|()| meanwhile(place, |place| ask_and_go_away(place, 2)));
+        let staying = meanwhile(place, |place| wait(place, 3).unwrap());
+        unlock(place, 1, None);
+        for leaving in leaving {
+            leaving.join().unwrap();
+        }
+        let lock = staying.join().unwrap();
+        assert_eq!(holders(place), [(id(3), lock.fence)]);
+    });
+}
+
+#[test]
 fn of_two_who_do_not_wait_one_gets_the_lock() {
     in_all_orders(&[], |place| {
         for number in 1..=2 {
