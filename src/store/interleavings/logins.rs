@@ -40,14 +40,16 @@ fn s08_the_old_token_or_the_new_one() {
         let visits = meanwhile(place, move |place| {
             let is_over = seen_by.is_up();
             let new = look(place, 2);
+            // Before anything else is asked, which might wait for the disk.
+            assert!(
+                !is_live(&new) || is_kept(place, 2),
+                "good before it is on disk"
+            );
             let old = look(place, 1);
             assert!(!(is_live(&new) && is_live(&old)), "both are good");
             if is_over {
                 assert_eq!(old, Seen::Rotated);
                 assert!(is_live(&new), "none is good");
-            }
-            if is_live(&new) {
-                assert!(is_kept(place, 2), "good before it is on disk");
             }
             if old == Seen::Rotated {
                 assert!(is_kept(place, 2), "told before it is on disk");

@@ -76,14 +76,19 @@ fn c10_two_newcomers_do_not_get_one_place() {
             opened
         };
         let other = meanwhile(place, move |place| come(place, 3));
-        let ended = meanwhile(place, move |place| {
-            // Nobody evicts what is not open yet.
+        let looks = meanwhile(place, move |place| {
             let seen = [2, 3].map(|number| visit(place, number, now));
-            assert_ne!(seen, [true, true]);
+            assert_ne!(seen, [true, true], "both are open");
+            let is_open = |row: &Row| matches!(row, Row::Opened(record) if record.id != id(1));
+            let is_told = seen.contains(&true) || place.list(now).iter().any(|one| one.id != id(1));
+            assert!(
+                !is_told || place.is_kept(&is_open),
+                "shown before it is on disk"
+            );
         });
         let own = come(place, 2);
         assert_ne!(own, other.join().unwrap());
-        ended.join().unwrap();
+        looks.join().unwrap();
         assert!(!visit(place, 1, now));
     });
 }
