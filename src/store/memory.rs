@@ -1,12 +1,13 @@
 //! The live set alone: everything is gone with the process. For tests, and for servers whose sessions may end with them.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use super::archive::Archive;
 use super::live::{LiveSet, named};
+use super::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
 use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};

@@ -3,10 +3,13 @@
 
 mod archive;
 pub mod directory;
+#[cfg(test)]
+mod interleavings;
 mod live;
 pub mod memory;
 mod record;
 pub mod sqlite;
+mod sync;
 mod wait;
 
 use std::collections::HashSet;

@@ -1,10 +1,11 @@
 //! Waiting for what a change brings: for a lock that another process holds, for something to happen to a session.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::sync::{Mutex, MutexGuard};
 use crate::context::{Json, Lock};
 use crate::session::{ProcessNumber, Seq, SessionId};
 
@@ -72,6 +73,15 @@ impl Ticket {
         is_waiting
     }
 
+    /// Gives it a lock that its process has already; false if nobody waits with it.
+    pub(super) fn reserve_and_grant(&self, lock: &Lock) -> bool {
+        let is_there = self.reserve();
+        if is_there {
+            self.grant(lock);
+        }
+        is_there
+    }
+
     pub(super) fn grant(&self, lock: &Lock) {
         *self.state() = Place::Granted(lock.clone());
         self.wake.notify_one();
@@ -93,7 +103,7 @@ impl Ticket {
 
 /// Carries saved information from where it was kept to whoever takes it: by session and process.
 #[derive(Debug, Default)]
-pub(super) struct Handover(Mutex<Vec<(Seq, ProcessNumber, Json)>>);
+pub(super) struct Handover(StdMutex<Vec<(Seq, ProcessNumber, Json)>>);
 
 impl Handover {
     pub(super) fn put(&self, found: Vec<(Seq, ProcessNumber, Json)>) {

@@ -29,8 +29,8 @@ struct Held {
     session: Seq,
     process: ProcessNumber,
     lock: Lock,
-    /// Whether its holder was told of it more than once: then nobody who gave up waiting takes it back.
-    is_shared: bool,
+    /// How many requests of its holder are told of it. Who goes away before that takes one off; the last one frees it.
+    told: usize,
     queue: VecDeque<Waiting>,
 }
 
@@ -53,12 +53,12 @@ impl Held {
 }
 
 impl LockTable {
-    fn insert(&mut self, session: Seq, process: ProcessNumber, lock: &Lock, is_shared: bool) {
+    fn insert(&mut self, session: Seq, process: ProcessNumber, lock: &Lock, told: usize) {
         let held = Held {
             session,
             process,
             lock: lock.clone(),
-            is_shared,
+            told,
             queue: VecDeque::new(),
         };
         self.held.insert(lock.target(), held);
@@ -66,7 +66,7 @@ impl LockTable {
     }
 
     pub(super) fn restore(&mut self, session: Seq, process: ProcessNumber, lock: &Lock) {
-        self.insert(session, process, lock, false);
+        self.insert(session, process, lock, 1);
     }
 
     /// Whoever waits for a process of a session, or for any, is told to look again: it gets no lock any more.
@@ -112,8 +112,10 @@ impl LiveSet {
         }
         if let Some(held) = self.locks.held.get_mut(&record) {
             if held.is_of(session, at.process) {
-                held.is_shared = true;
                 let lock = held.lock.clone();
+                // Whoever goes away before it is told has to take itself off again.
+                let is_there = ticket.is_none_or(|ticket| ticket.reserve_and_grant(&lock));
+                held.told += usize::from(is_there);
                 return Prepared {
                     durable: Seq(lock.fence),
                     ..Prepared::done(Vec::new(), Applied::Locked(lock))
@@ -219,7 +221,7 @@ impl LiveSet {
             process.context_mut().locks.push(lock.clone());
         }
         self.locks
-            .insert(session, process, &lock, tickets.len() > 1);
+            .insert(session, process, &lock, tickets.len().max(1));
         let row = Row::Locked {
             seq,
             session,
@@ -255,11 +257,18 @@ impl LiveSet {
             return Prepared::unfit(told_at, Unfit::NoProcess);
         };
         process.renew(now);
-        let is_meant = |held: &Held| {
-            let is_given_up = |fence| held.lock.fence == fence && !held.is_shared;
-            held.is_of(session, at.process) && fence.is_none_or(is_given_up)
+        let is_meant = |held: &&mut Held| {
+            held.is_of(session, at.process) && fence.is_none_or(|fence| held.lock.fence == fence)
         };
-        if !self.locks.held.get(record).is_some_and(is_meant) {
+        let held = self.locks.held.get_mut(record).filter(is_meant);
+        let is_freed = held.is_some_and(|held| {
+            held.told = match fence {
+                Some(_) => held.told.saturating_sub(1),
+                None => 0,
+            };
+            held.told == 0
+        });
+        if !is_freed {
             return Prepared {
                 durable: told_at,
                 ..Prepared::done(Vec::new(), Applied::Done)

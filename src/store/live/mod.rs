@@ -18,8 +18,7 @@ mod work;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use slab::Slab;
 
@@ -31,6 +30,8 @@ pub(super) use self::saved::named;
 use self::timers::Timers;
 use self::work::Queue;
 use super::record::{Begin, ROTATED_FOR, Record, Row, Tombstone};
+use super::sync::Mutex;
+use super::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use super::wait::{Bells, Handover};
 use super::{Applied, Change, Impact, MadeRoom, Part, Tally, Unfit};
 use crate::clock::Timestamp;

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Answer, Entry, LiveSet, Phase, Prepared, last_row};
 use crate::clock::Timestamp;
@@ -10,6 +9,7 @@ use crate::cookie::CookiePolicy;
 use crate::options::{EvictionOrder, HARD_SESSION_LIMIT, Options, Settings};
 use crate::session::{Cause, Kind, Mode, Seq, SessionId};
 use crate::store::record::{Record, Row};
+use crate::store::sync::atomic::Ordering;
 use crate::store::{End, Impact, MadeRoom, SetOptions};
 
 /// Entries that the heap of deadlines may hold besides those of sessions that are there.

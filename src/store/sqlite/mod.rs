@@ -19,7 +19,7 @@ mod writer;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use thiserror::Error as ThisError;
@@ -36,6 +36,7 @@ use super::directory::{DataDir, DirectoryError};
 use super::live::{LiveSet, Prepared, Told, named};
 use super::memory::SharedLive;
 use super::record::Row;
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
 use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
@@ -122,8 +123,8 @@ pub enum OpenError {
 }
 
 /// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
-struct Shared {
-    live: SharedLive,
+pub(super) struct Shared {
+    pub(super) live: SharedLive,
     queue: Mutex<Queue>,
     wake: Condvar,
     progress: watch::Sender<Progress>,
@@ -264,8 +265,7 @@ impl Drop for SqliteStore {
     /// Writes what waits, touches included.
     fn drop(&mut self) {
         self.reader.close();
-        self.shared.queue().stop = true;
-        self.shared.wake.notify_one();
+        self.shared.stop();
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has poisoned the store and told so.
             let _ = writer.join();
@@ -281,23 +281,14 @@ impl Store for SqliteStore {
         from: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Seen, Error> {
-        self.shared.check()?;
-        let told = self.shared.live.read()?.visit(token, usage, from, now);
-        self.shared.when_durable(told).await
+        self.shared.visit(token, usage, from, now).await
     }
 
     async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
         if self.writer.is_none() {
             return Err(Error::ReadOnly);
         }
-        let prepared = self.shared.submit(change, now)?;
-        self.shared
-            .durable(prepared.durable)
-            .await
-            .map_err(unconfirmed)?;
-        let answer = |live: &LiveSet| live.answer(&prepared.answer, now);
-        let told = answer(&*self.shared.live.read().map_err(unconfirmed)?);
-        self.shared.when_durable(told).await.map_err(unconfirmed)
+        self.shared.apply(change, now).await
     }
 
     async fn find(&self, id: SessionId, now: Timestamp) -> Result<Found, Error> {
@@ -417,7 +408,7 @@ impl Store for SqliteStore {
 }
 
 impl Shared {
-    fn new(live: LiveSet) -> Self {
+    pub(super) fn new(live: LiveSet) -> Self {
         let progress = Progress {
             durable: live.durable(),
             ..Progress::default()
@@ -428,6 +419,26 @@ impl Shared {
             wake: Condvar::new(),
             progress: watch::Sender::new(progress),
         }
+    }
+
+    pub(super) async fn visit(
+        &self,
+        token: &TokenHash,
+        usage: Use,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Seen, Error> {
+        self.check()?;
+        let told = self.live.read()?.visit(token, usage, from, now);
+        self.when_durable(told).await
+    }
+
+    pub(super) async fn apply(&self, change: Change, now: Timestamp) -> Result<Applied, Error> {
+        let prepared = self.submit(change, now)?;
+        self.durable(prepared.durable).await.map_err(unconfirmed)?;
+        let answer = |live: &LiveSet| live.answer(&prepared.answer, now);
+        let told = answer(&*self.live.read().map_err(unconfirmed)?);
+        self.when_durable(told).await.map_err(unconfirmed)
     }
 
     /// Decides a change and queues its row. Both under the lock of the live set: rows stand in the order of their `seq`.
@@ -448,7 +459,7 @@ impl Shared {
     }
 
     /// Waits until something may be told.
-    async fn when_durable<T>(&self, told: Told<T>) -> Result<T, Error> {
+    pub(super) async fn when_durable<T>(&self, told: Told<T>) -> Result<T, Error> {
         self.durable(told.durable).await.map(|()| told.what)
     }
 
@@ -476,6 +487,12 @@ impl Shared {
             .failure
             .as_ref()
             .map_or(Ok(()), |failure| Err(poisoned(failure)))
+    }
+
+    /// Lets the writer end once everything is written.
+    pub(super) fn stop(&self) {
+        self.queue().stop = true;
+        self.wake.notify_one();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

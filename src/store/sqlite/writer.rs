@@ -32,11 +32,12 @@ pub(super) struct Writer {
     is_markless: bool,
 }
 
-struct Batch {
-    rows: Vec<Row>,
+/// What is written at once.
+pub(in crate::store) struct Batch {
+    pub(in crate::store) rows: Vec<Row>,
     flushes: u64,
     instant: Option<Timestamp>,
-    stop: bool,
+    pub(in crate::store) stop: bool,
 }
 
 impl Writer {
@@ -62,7 +63,7 @@ impl Writer {
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
         let mut flushed = 0;
         loop {
-            let batch = self.next(flushed);
+            let batch = self.shared.next(flushed);
             let flush = batch.stop || batch.flushes > flushed;
             let written = self
                 .commit(&batch, flush)
@@ -79,20 +80,6 @@ impl Writer {
             if batch.stop {
                 return;
             }
-        }
-    }
-
-    fn next(&self, flushed: u64) -> Batch {
-        let idle = |queue: &mut super::Queue| {
-            queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
-        };
-        let queue = self.shared.wake.wait_while(self.shared.queue(), idle);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
-        Batch {
-            rows: std::mem::take(&mut queue.rows),
-            flushes: queue.flushes,
-            instant: queue.instant.take(),
-            stop: queue.stop,
         }
     }
 
@@ -116,7 +103,12 @@ impl Writer {
             }
             transaction.commit()?;
         }
-        self.acknowledge(batch)
+        if let Some(last) = batch.rows.last().map(Row::seq) {
+            self.keep_mark(last);
+        }
+        self.shared.acknowledge(&batch.rows)?;
+        self.ended.extend(rows::ended(&batch.rows));
+        Ok(())
     }
 
     /// Removes the rows of closed sessions, in batches of neighbours: many at once, or all of them at a flush.
@@ -142,21 +134,6 @@ impl Writer {
         }
     }
 
-    /// Shows what is durable, then wakes those who wait for it.
-    fn acknowledge(&mut self, batch: &Batch) -> Result<(), Failure> {
-        if let Some(last) = batch.rows.last().map(Row::seq) {
-            self.keep_mark(last);
-            self.shared.live.write()?.publish(&batch.rows);
-        }
-        self.ended.extend(rows::ended(&batch.rows));
-        self.shared.progress.send_modify(|progress| {
-            progress.durable = batch.rows.last().map_or(progress.durable, Row::seq);
-        });
-        Ok(())
-    }
-}
-
-impl Writer {
     /// Begins a transaction; waits as long as another program has the database, but not for ever once the store is let
     /// go. Nothing is written yet, so nothing has failed.
     fn begin(&self) -> Result<Transaction<'_>, Failure> {
@@ -178,6 +155,32 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 impl Shared {
+    /// Waits for something to write, and takes it.
+    pub(in crate::store) fn next(&self, flushed: u64) -> Batch {
+        let idle = |queue: &mut super::Queue| {
+            queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
+        };
+        let queue = self.wake.wait_while(self.queue(), idle);
+        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        Batch {
+            rows: std::mem::take(&mut queue.rows),
+            flushes: queue.flushes,
+            instant: queue.instant.take(),
+            stop: queue.stop,
+        }
+    }
+
+    /// Shows what is durable, then wakes those who wait for it.
+    pub(in crate::store) fn acknowledge(&self, rows: &[Row]) -> Result<(), crate::store::Error> {
+        if !rows.is_empty() {
+            self.live.write()?.publish(rows);
+        }
+        self.progress.send_modify(|progress| {
+            progress.durable = rows.last().map_or(progress.durable, Row::seq);
+        });
+        Ok(())
+    }
+
     fn poison(&self, why: &str) {
         self.progress.send_modify(|Progress { failure, .. }| {
             failure.get_or_insert_with(|| why.into());
