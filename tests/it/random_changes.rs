@@ -1,5 +1,6 @@
 //! Thousands of changes in random order, on both stores: whatever comes after whatever, the counts are right, nothing that
-//! ended comes back, and a restart finds what was there.
+//! ended comes back, and a restart finds what was there. What `model` does not know is in it too: queues for locks,
+//! selections, sweeps that stop half-way, workers that change their minds about the method, other cookie names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -238,7 +239,7 @@ impl<S: Store> World<S> {
     }
 
     async fn log_in(&mut self) {
-        let Some((id, old)) = self.any() else {
+        let Some((id, _)) = self.any() else {
             return;
         };
         let token_hash = Token::mint().unwrap().hash();
@@ -252,8 +253,6 @@ impl<S: Store> World<S> {
             Applied::LoggedIn(session, made) => {
                 assert_eq!(session.user.as_deref(), Some("bob"));
                 self.made_room(&made);
-                let seen = self.store.visit(&old, Use::Look, None, self.now).await;
-                assert_eq!(seen.unwrap(), Seen::Rotated);
                 let mut opened = self.opened.iter_mut();
                 *opened.find(|(opened, _)| *opened == id).unwrap() = (id, token_hash);
             }
@@ -279,21 +278,13 @@ impl<S: Store> World<S> {
             previous: None,
             actor: "server".into(),
         };
-        let (id, is_guest, before) = (new.id, new.user.is_none(), self.page().await);
+        let id = new.id;
         let settings = self.store.settings().unwrap();
         match self.apply(Change::Open(new)).await {
             Applied::Opened(session, made) => {
                 assert_eq!((session.id, session.mode), (id, settings.options().mode));
                 self.opened.push((id, token_hash));
-                for evicted in &made.evicted {
-                    let victim = before
-                        .iter()
-                        .find(|session| session.id == *evicted)
-                        .unwrap();
-                    assert!(victim.idle_ms >= 15_000, "{victim:?}");
-                    assert!(victim.user.is_none() || !is_guest || is_oldest(&settings));
-                    self.ended.insert(*evicted, "evicted");
-                }
+                self.made_room(&made);
             }
             Applied::Full { .. } => assert_ne!(settings.options().mode, Mode::Scalable),
             Applied::NoSessions => assert_eq!(settings.options().mode, Mode::None),
@@ -577,10 +568,6 @@ struct Kept {
     history: HistoryPage,
     saved: Vec<Result<Saved, Unfit>>,
     locks: Vec<HeldLock>,
-}
-
-fn is_oldest(settings: &Settings) -> bool {
-    settings.options().eviction_order.as_str() == "oldest"
 }
 
 #[tokio::test]

@@ -328,6 +328,11 @@ impl LiveSet {
             _ => self.closed.get_mut(key.session),
         };
         if let Some(tombstone) = tombstone {
+            // Without a document nobody knows whose it was: the session was dropped under the run, or another was done before.
+            let saved = saved.filter(|_| {
+                late.as_ref()
+                    .is_some_and(|(_, late)| tombstone.may_have_of(late.user()))
+            });
             tombstone.runs.extend(run.clone());
             return Some(Row::RunEnded {
                 seq,

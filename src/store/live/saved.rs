@@ -103,8 +103,19 @@ impl LiveSet {
 impl Entry {
     /// Whether the session may have what was left of a process with this user: nobody's, or the same user's.
     pub(super) fn may_have_of(&self, user: Option<&str>) -> bool {
-        user.is_none() || user == self.record.user.as_deref()
+        is_for(self.record.user.as_deref(), user)
     }
+}
+
+impl Tombstone {
+    /// The same for whoever comes after a closed session.
+    pub(super) fn may_have_of(&self, user: Option<&str>) -> bool {
+        is_for(self.user.as_deref(), user)
+    }
+}
+
+fn is_for(user: Option<&str>, of: Option<&str>) -> bool {
+    of.is_none() || of == user
 }
 
 /// What was found of sessions, under their ids.
