@@ -66,6 +66,7 @@ impl<S: Store> Admin for Registry<S> {
     }
 
     async fn options(&self) -> Result<Vec<OptionState>, Error> {
+        self.ready().await?;
         Ok(self.inner.store.settings()?.states())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{LOOK_AGAIN, Registry};
+use super::{LOOK_AGAIN, Registry, tell_failure_of_store};
 use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
 use crate::session::{Cause, ClosedSession, SessionId};
 use crate::store::{Change, Claim, Error, Found, Store, Work};
@@ -45,7 +45,7 @@ impl<S: Store> Registry<S> {
             match self.claim(tasks.len()).await {
                 Ok(work) => self.begin_work(work, tasks),
                 Err(error) => {
-                    tracing::error!(%error, "closings cannot be finished");
+                    tell_failure_of_store(&error, "closings cannot be finished");
                     tokio::time::sleep(LEASE).await;
                 }
             }
@@ -177,7 +177,7 @@ impl<S: Store> Registry<S> {
 fn tell_failure(ended: Result<Result<(), Error>, JoinError>) {
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a closing could not be finished"),
+        Ok(Err(error)) => tell_failure_of_store(&error, "a closing could not be finished"),
         // A task that died leaves its work to the end of its lease.
         Err(error) => tracing::error!(%error, "closing work was cut off"),
     }

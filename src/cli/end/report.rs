@@ -167,10 +167,11 @@ impl Report {
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
                     let waited = match self.cut_short {
                         Some(waited) => format!(
-                            "when the server stopped waiting, after {}: is it being stopped?",
+                            "when the server stopped waiting, after {}: is it being stopped, or has its store failed? sessionctl {} ping tells",
                             humantime::format_duration(Duration::from_millis(
                                 u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
-                            ))
+                            )),
+                            self.target
                         ),
                         None => {
                             let waited = humantime::format_duration(self.wait);
@@ -335,7 +336,7 @@ impl Report {
         if self.is_left_closing && (self.is_local || !self.wait.is_zero()) {
             output.tell(match self.is_local {
                 true => "note: what is still closing is finished by the next server of this directory, or by closing it once more",
-                false => "note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method",
+                false => "note: what is still closing goes on, at the latest after a restart; close-session waits for it again, drop-session ends it at once, without the on-close method",
             });
         }
         if self.has_complaint && (!self.is_local || output.verbosity == 0) {

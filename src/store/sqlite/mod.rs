@@ -4,6 +4,8 @@
 mod closings;
 mod columns;
 mod load;
+mod log;
+mod place;
 mod processes;
 mod reader;
 mod rows;
@@ -22,6 +24,7 @@ use thiserror::Error as ThisError;
 use tokio::sync::{Notify, watch};
 
 use self::load::Loaded;
+use self::place::Place;
 use self::reader::Reader;
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
@@ -48,7 +51,6 @@ pub struct SqliteStore {
     /// `None` when the store was opened for looking only.
     writer: Option<JoinHandle<()>>,
     reader: Arc<Reader>,
-    bells: Arc<Bells>,
     latest: Timestamp,
     method: Method,
     directory: DataDir,
@@ -100,6 +102,8 @@ pub enum OpenError {
 /// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
 struct Shared {
     live: SharedLive,
+    bells: Arc<Bells>,
+    place: Place,
     queue: Mutex<Queue>,
     wake: Condvar,
     progress: watch::Sender<Progress>,
@@ -163,9 +167,8 @@ impl SqliteStore {
         let Loaded { live, method, .. } = schema::open_for_looking(&directory.database())?;
         Ok(Self {
             reader: Arc::new(Reader::new(directory.database())),
-            bells: Arc::clone(live.bells()),
             latest: live.latest(),
-            shared: Arc::new(Shared::new(live)),
+            shared: Arc::new(Shared::new(live, Place::of_looking(&directory)?)),
             writer: None,
             method,
             directory,
@@ -182,8 +185,8 @@ impl SqliteStore {
             ended,
             method,
         } = loaded;
-        let (bells, latest) = (Arc::clone(live.bells()), live.latest());
-        let shared = Arc::new(Shared::new(live));
+        let latest = live.latest();
+        let shared = Arc::new(Shared::new(live, Place::of_changes(&directory)?));
         let writer = Writer::new(connection, Arc::clone(&shared), ended);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -193,7 +196,6 @@ impl SqliteStore {
             shared,
             writer,
             reader: Arc::new(Reader::new(directory.database())),
-            bells,
             latest,
             method,
             directory,
@@ -211,10 +213,12 @@ impl SqliteStore {
         question: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let reader = Arc::clone(&self.reader);
-        match tokio::task::spawn_blocking(move || question(&reader)).await {
-            Ok(found) => found.map_err(|error| Error::Unreadable(error.into())),
-            Err(error) => Err(Error::Unreadable(error.into())),
-        }
+        let asked = tokio::task::spawn_blocking(move || question(&reader)).await;
+        let found = asked.map_err(|error| Error::Unreadable(error.into()))?;
+        // It may have been opened after another store had come to its place.
+        let place = self.shared.place.check();
+        place.map_err(|lost| Error::Unreadable(lost.into()))?;
+        found.map_err(|error| Error::Unreadable(error.into()))
     }
 
     /// The directory that the store is in.
@@ -335,7 +339,7 @@ impl Store for SqliteStore {
     }
 
     fn bell(&self, id: SessionId) -> Arc<Notify> {
-        self.bells.of(id)
+        self.shared.bells.of(id)
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Work>, Error> {
@@ -379,13 +383,15 @@ impl Store for SqliteStore {
 }
 
 impl Shared {
-    fn new(live: LiveSet) -> Self {
+    fn new(live: LiveSet, place: Place) -> Self {
         let progress = Progress {
             durable: live.durable(),
             ..Progress::default()
         };
         Self {
+            bells: Arc::clone(live.bells()),
             live: SharedLive::new(live),
+            place,
             queue: Mutex::default(),
             wake: Condvar::new(),
             progress: watch::Sender::new(progress),

@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::load::{Loaded, load};
-use super::{OpenError, settings};
+use super::{OpenError, log, settings};
 use crate::on_close::Method;
 use crate::options::{OptionError, Origin, Settings};
 use crate::store::directory::DirectoryError;
@@ -174,6 +174,7 @@ pub(super) fn open_for_changes(
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     check_version(&connection, path)?;
     prepare(&mut connection).map_err(sqlite(path))?;
+    log::settle(&connection).map_err(sqlite(path))?;
     sync_directory(path)?;
     if let Some((settings, method)) = start {
         // Refused before anything is changed.

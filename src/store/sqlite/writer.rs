@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use super::place::Lost;
 use super::{Progress, Shared};
-use super::{rows, sessions, settings};
+use super::{log, rows, sessions, settings};
 use crate::clock::Timestamp;
 use crate::session::Seq;
 use crate::store::record::Row;
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Tries to get past another program's lock once the store is let go.
 const TRIES_AFTER_STOP: u32 = 4;
+
+/// How often the writer looks whether it still has the files that others find, when there is nothing to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     connection: Connection,
@@ -44,7 +48,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        if let Err(error) = self.connection.busy_timeout(PATIENCE) {
+        if let Err(error) = self.prepare() {
             return self.shared.poison(&error.to_string());
         }
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
@@ -56,7 +60,7 @@ impl Writer {
                 .commit(&batch, flush)
                 .and_then(|()| self.remove_ended(flush));
             if let Err(error) = written {
-                tracing::error!(%error, "the store cannot be written; nothing is acknowledged until a restart");
+                tracing::error!(%error, "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
                 self.shared.poison(&error.to_string());
                 return;
             }
@@ -65,17 +69,27 @@ impl Writer {
                 .progress
                 .send_modify(|progress| progress.flushes = flushed);
             if batch.stop {
+                // Left alone, the log is read at the next start: nothing is lost by that.
+                let _ = log::tidy_at_close(&self.connection, true);
                 return;
             }
         }
     }
 
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(PATIENCE)?;
+        log::watch(&mut self.connection)?;
+        log::tidy_at_close(&self.connection, false)
+    }
+
+    /// What there is to write; nothing, if there is nothing for a while.
     fn next(&self, flushed: u64) -> Batch {
         let idle = |queue: &mut super::Queue| {
             queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
         };
-        let queue = self.shared.wake.wait_while(self.shared.queue(), idle);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let wake = &self.shared.wake;
+        let waited = wake.wait_timeout_while(self.shared.queue(), LOOK_EVERY, idle);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         Batch {
             rows: std::mem::take(&mut queue.rows),
             flushes: queue.flushes,
@@ -104,6 +118,7 @@ impl Writer {
             }
             transaction.commit()?;
         }
+        self.shared.place.check()?;
         self.acknowledge(batch)
     }
 
@@ -116,6 +131,7 @@ impl Writer {
             let transaction = self.begin()?;
             sessions::remove(&transaction, &batch)?;
             transaction.commit()?;
+            self.shared.place.check()?;
         }
         Ok(())
     }
@@ -144,6 +160,7 @@ impl Writer {
     fn begin(&self) -> Result<Transaction<'_>, Failure> {
         let mut tries_after_stop = 0;
         loop {
+            self.shared.place.check()?;
             match Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate) {
                 Err(error) if is_busy(&error) && tries_after_stop < TRIES_AFTER_STOP => {
                     tracing::warn!("another program has locked the store; changes wait for it");
@@ -164,6 +181,7 @@ impl Shared {
         self.progress.send_modify(|Progress { failure, .. }| {
             failure.get_or_insert_with(|| why.into());
         });
+        self.bells.ring_all();
     }
 }
 
@@ -182,6 +200,8 @@ impl Drop for PoisonOnPanic {
 enum Failure {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Lost(#[from] Lost),
     #[error("{0}")]
     Live(#[from] crate::store::Error),
 }
