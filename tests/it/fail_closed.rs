@@ -158,6 +158,22 @@ fn a_single_file_that_is_removed_is_missed() {
     }
 }
 
+/// SQLite removes its log by the name when it ends in order. After a failure that is not for it to do.
+#[test]
+fn a_log_that_is_replaced_is_left_alone() {
+    let log = |data: &Path| data.join("sessions.sqlite-wal");
+    let (sandbox, server, _) = loses(|data| {
+        fs::rename(log(data), data.join("away")).unwrap();
+        fs::write(log(data), "precious").unwrap();
+    });
+    assert_it_is_told_once(&sandbox, REPLACED);
+    stop_failed(server);
+    assert_eq!(
+        fs::read_to_string(log(&sandbox.data())).unwrap(),
+        "precious"
+    );
+}
+
 /// The copy has the same bytes under the same names, and is not what the server has.
 #[test]
 fn a_directory_in_whose_place_a_copy_comes_is_missed() {
