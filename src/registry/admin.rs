@@ -61,6 +61,7 @@ impl<S: Store> Admin for Registry<S> {
     }
 
     async fn options(&self) -> Result<Vec<OptionState>, Error> {
+        self.ready().await?;
         Ok(self.inner.store.settings()?.states())
     }
 

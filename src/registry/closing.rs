@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
 use super::on_close::Ran;
-use super::{LOOK_AGAIN, Registry};
+use super::{LOOK_AGAIN, Registry, tell_failure_of_store};
 use crate::on_close::{Invocation, MethodResult, MethodRun, RunKey};
 use crate::session::Cause;
 use crate::store::{Change, Claim, Error, Found, Store, Work};
@@ -46,7 +46,7 @@ impl<S: Store> Registry<S> {
             match self.claim(tasks.len()).await {
                 Ok(work) => self.begin_work(work, tasks),
                 Err(error) => {
-                    tracing::error!(%error, "closings cannot be finished");
+                    tell_failure_of_store(&error, "closings cannot be finished");
                     tokio::time::sleep(LEASE).await;
                 }
             }
@@ -200,7 +200,7 @@ impl<S: Store> Registry<S> {
 fn tell_failure(ended: Result<Result<(), Error>, JoinError>) {
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a closing could not be finished"),
+        Ok(Err(error)) => tell_failure_of_store(&error, "a closing could not be finished"),
         // A task that died leaves its work to the end of its lease.
         Err(error) => tracing::error!(%error, "closing work was cut off"),
     }

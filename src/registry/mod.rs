@@ -405,6 +405,14 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
     }
 }
 
+/// Tells of a failure of the store, but not of what follows from the one that has stopped it and that it has told itself.
+fn tell_failure_of_store(error: &StoreError, what: &str) {
+    match error {
+        StoreError::Poisoned(_) | StoreError::Unconfirmed(_) => tracing::debug!(%error, "{what}"),
+        _ => tracing::error!(%error, "{what}"),
+    }
+}
+
 fn checked(outcome: Outcome, must_exist: bool) -> Result<Outcome, Error> {
     match outcome.outcome {
         Ending::NotFound if must_exist => Err(Error::NotFound(outcome.id)),

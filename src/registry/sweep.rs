@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use super::Registry;
+use super::{Registry, tell_failure_of_store};
 use crate::admin::{Actor, Refused};
 use crate::clock::Timestamp;
 use crate::session::SessionId;
@@ -44,7 +44,8 @@ impl<S: Store> Registry<S> {
             match self.keep_up(tick == 0).await {
                 Ok(()) | Err(Error::Busy) => {}
                 Err(error) => {
-                    tracing::error!(%error, "due sessions are not closed, last requests not written");
+                    let what = "due sessions are not closed, last requests not written";
+                    tell_failure_of_store(&error, what);
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
             }
@@ -94,7 +95,7 @@ impl<S: Store> Registry<S> {
             }
             match self.inner.store.apply(Change::Hurry(own), self.now()).await {
                 Ok(_) => self.inner.begun.notify_one(),
-                Err(error) => tracing::error!(%error, "closings cannot be finished"),
+                Err(error) => tell_failure_of_store(&error, "closings cannot be finished"),
             }
         }
     }

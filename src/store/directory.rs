@@ -218,6 +218,11 @@ impl DataDir {
             .collect()
     }
 
+    /// The lock file: its name, and what was opened under it.
+    pub(super) fn lock(&self) -> (PathBuf, &File) {
+        (self.path.join(LOCK), &self.lock)
+    }
+
     /// Where the database is.
     pub fn database(&self) -> PathBuf {
         self.path.join(DATABASE)

@@ -144,6 +144,14 @@ impl Bells {
         bell
     }
 
+    /// Wakes everybody, when nothing more will happen to any session.
+    pub(super) fn ring_all(&self) {
+        let hung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for bell in hung.bells.values().filter_map(Weak::upgrade) {
+            bell.notify_waiters();
+        }
+    }
+
     pub(super) fn ring(&self, id: SessionId) {
         let hung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bell) = hung.bells.get(&id).and_then(Weak::upgrade) {

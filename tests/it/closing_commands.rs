@@ -243,7 +243,7 @@ fn c08_a_mobile_session_is_closing_until_its_processes_have_ended() {
             timed_out.stderr,
             format!(
                 "warning: the cookie of {id} is refused already, but it has not finished within 300ms: 3 processes are busy (1, 2, 3: asked)
-note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method
+note: what is still closing goes on, at the latest after a restart; close-session waits for it again, drop-session ends it at once, without the on-close method
 "
             )
         );

@@ -111,7 +111,11 @@ impl Sandbox {
 
     /// A server whose web clients find it at this address, and the default socket.
     pub(crate) fn serve_at(&self, web: &str, arguments: &[&str]) -> Server {
-        let mut command = self.command(&[&["serve", "--web", web], arguments].concat());
+        self.start(self.command(&[&["serve", "--web", web], arguments].concat()))
+    }
+
+    /// A server that this command starts.
+    pub(crate) fn start(&self, mut command: Command) -> Server {
         let log = fs::File::options()
             .create(true)
             .append(true)

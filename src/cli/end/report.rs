@@ -172,7 +172,7 @@ impl Report {
                 self.record_outcome(output, &outcome, exit);
                 self.is_left_closing |= outcome.outcome == Ending::Closing;
                 if outcome.outcome == Ending::Closing && !self.wait.is_zero() {
-                    let why = self.why_unfinished(admin, id).await;
+                    let why = self.why_unfinished(admin, id, &output.program).await;
                     output.tell(&format!(
                         "warning: the cookie of {id} is refused already, but it {why}"
                     ));
@@ -188,7 +188,7 @@ impl Report {
     }
 
     /// Why a closing is left before its end. A command that was stopped asks nothing more.
-    async fn why_unfinished<A: Admin>(&self, admin: &A, id: SessionId) -> String {
+    async fn why_unfinished<A: Admin>(&self, admin: &A, id: SessionId, program: &str) -> String {
         if self.stopped.is_some() {
             return "had not finished when this command was stopped".into();
         }
@@ -196,8 +196,9 @@ impl Report {
             let waited =
                 Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
             return format!(
-                "has not finished when the server stopped waiting, after {}: is it being stopped?",
-                humantime::format_duration(waited)
+                "has not finished when the server stopped waiting, after {}: is it being stopped, or has its store failed? {} ping tells",
+                humantime::format_duration(waited),
+                program
             );
         }
         let busy = waiting::busy_now(admin, id).await;
@@ -390,7 +391,7 @@ impl Report {
         if self.is_left_closing && (self.is_local || !self.wait.is_zero()) {
             output.tell(match self.is_local {
                 true => "note: what is still closing is finished by the next server of this directory, or by closing it once more",
-                false => "note: what is still closing goes on; close-session waits for it again, drop-session ends it at once, without the on-close method",
+                false => "note: what is still closing goes on, at the latest after a restart; close-session waits for it again, drop-session ends it at once, without the on-close method",
             });
         }
         // Without a server it was told when it was said.

@@ -12,7 +12,7 @@ use crate::session::{HeldLock, Session, SessionId};
 use crate::store::live::LiveSet;
 use crate::store::memory::MemoryStore;
 use crate::store::record::Row;
-use crate::store::sqlite::Shared;
+use crate::store::sqlite::{self, Shared};
 use crate::store::{Applied, Change, Found, Seen, Store, Use};
 use crate::token::TokenHash;
 
@@ -90,7 +90,10 @@ impl Asked for MemoryStore {
 
 /// The live set with a queue before a disk: everything of the durable store but SQLite.
 pub(super) fn before_a_disk(settings: Settings) -> House {
-    let shared = Arc::new(Shared::new(LiveSet::new(settings)));
+    let shared = Arc::new(Shared::new(
+        LiveSet::new(settings),
+        sqlite::Place::default(),
+    ));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let disk = {
         let (shared, kept) = (Arc::clone(&shared), Arc::clone(&kept));

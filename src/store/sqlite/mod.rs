@@ -6,7 +6,9 @@ mod check;
 mod closings;
 mod columns;
 mod load;
+mod log;
 mod mark;
+mod place;
 mod processes;
 mod reader;
 mod restore;
@@ -28,6 +30,7 @@ use tokio::sync::{Notify, watch};
 pub use self::backup::{BackedUp, BackupError, back_up};
 pub use self::check::{CheckedStore, check};
 use self::load::Loaded;
+pub(super) use self::place::Place;
 use self::reader::Reader;
 pub use self::restore::{CloseAll, Over, RestoreError, Restored, Restoring};
 use self::schema::Opened;
@@ -57,7 +60,6 @@ pub struct SqliteStore {
     /// `None` when the store was opened for looking only.
     writer: Option<JoinHandle<()>>,
     reader: Arc<Reader>,
-    bells: Arc<Bells>,
     latest: Timestamp,
     method: Method,
     directory: DataDir,
@@ -125,6 +127,8 @@ pub enum OpenError {
 /// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
 pub(super) struct Shared {
     pub(super) live: SharedLive,
+    bells: Arc<Bells>,
+    place: Place,
     queue: Mutex<Queue>,
     wake: Condvar,
     progress: watch::Sender<Progress>,
@@ -207,9 +211,8 @@ impl SqliteStore {
         let Loaded { live, method, .. } = schema::open_for_looking(&directory.database())?;
         Ok(Self {
             reader: Arc::new(Reader::new(directory.database())),
-            bells: Arc::clone(live.bells()),
             latest: live.latest(),
-            shared: Arc::new(Shared::new(live)),
+            shared: Arc::new(Shared::new(live, Place::of_looking(&directory)?)),
             writer: None,
             method,
             directory,
@@ -220,8 +223,8 @@ impl SqliteStore {
         let Opened {
             disk, live, method, ..
         } = opened;
-        let (bells, latest) = (Arc::clone(live.bells()), live.latest());
-        let shared = Arc::new(Shared::new(live));
+        let latest = live.latest();
+        let shared = Arc::new(Shared::new(live, Place::of_changes(&directory)?));
         let writer = Writer::new(disk, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -231,7 +234,6 @@ impl SqliteStore {
             shared,
             writer,
             reader: Arc::new(Reader::new(directory.database())),
-            bells,
             latest,
             method,
             directory,
@@ -249,10 +251,12 @@ impl SqliteStore {
         question: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let reader = Arc::clone(&self.reader);
-        match tokio::task::spawn_blocking(move || question(&reader)).await {
-            Ok(found) => found.map_err(|error| Error::Unreadable(error.into())),
-            Err(error) => Err(Error::Unreadable(error.into())),
-        }
+        let asked = tokio::task::spawn_blocking(move || question(&reader)).await;
+        let found = asked.map_err(|error| Error::Unreadable(error.into()))?;
+        // It may have been opened after another store had come to its place.
+        let place = self.shared.place.check();
+        place.map_err(|lost| Error::Unreadable(lost.into()))?;
+        found.map_err(|error| Error::Unreadable(error.into()))
     }
 
     /// The directory that the store is in.
@@ -364,7 +368,7 @@ impl Store for SqliteStore {
     }
 
     fn bell(&self, id: SessionId) -> Arc<Notify> {
-        self.bells.of(id)
+        self.shared.bells.of(id)
     }
 
     async fn claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Work>, Error> {
@@ -408,13 +412,15 @@ impl Store for SqliteStore {
 }
 
 impl Shared {
-    pub(super) fn new(live: LiveSet) -> Self {
+    pub(super) fn new(live: LiveSet, place: Place) -> Self {
         let progress = Progress {
             durable: live.durable(),
             ..Progress::default()
         };
         Self {
+            bells: Arc::clone(live.bells()),
             live: SharedLive::new(live),
+            place,
             queue: Mutex::default(),
             wake: Condvar::new(),
             progress: watch::Sender::new(progress),

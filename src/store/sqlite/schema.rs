@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::load::{Loaded, load};
 use super::mark::{Identity, Mark};
 use super::restore::{self, CloseAll};
-use super::{OpenError, mark, settings};
+use super::{OpenError, log, mark, settings};
 use crate::clock::Timestamp;
 use crate::on_close::Method;
 use crate::options::{OptionError, Origin, Settings};
@@ -263,6 +263,7 @@ fn open(
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
     check_version(&connection, path)?;
     prepare(&mut connection).map_err(sqlite(path))?;
+    log::settle(&connection).map_err(sqlite(path))?;
     sync_directory(path)?;
     if let Some((settings, method)) = start {
         // Refused before anything is changed.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::mark::Mark;
+use super::place::Lost;
 use super::schema::Disk;
 use super::{Progress, Shared};
-use super::{rows, sessions, settings};
+use super::{log, rows, sessions, settings};
 use crate::clock::Timestamp;
 use crate::session::Seq;
 use crate::store::record::Row;
@@ -21,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Tries to get past another program's lock once the store is let go.
 const TRIES_AFTER_STOP: u32 = 4;
+
+/// How often the writer looks whether it still has the files that others find, when there is nothing to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     connection: Connection,
@@ -57,7 +61,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        if let Err(error) = self.connection.busy_timeout(PATIENCE) {
+        if let Err(error) = self.prepare() {
             return self.shared.poison(&error.to_string());
         }
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
@@ -69,7 +73,7 @@ impl Writer {
                 .commit(&batch, flush)
                 .and_then(|()| self.remove_ended(flush));
             if let Err(error) = written {
-                tracing::error!(%error, "the store cannot be written; nothing is acknowledged until a restart");
+                tracing::error!(%error, "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
                 self.shared.poison(&error.to_string());
                 return;
             }
@@ -78,9 +82,17 @@ impl Writer {
                 .progress
                 .send_modify(|progress| progress.flushes = flushed);
             if batch.stop {
+                // Left alone, the log is read at the next start: nothing is lost by that.
+                let _ = log::tidy_at_close(&self.connection, true);
                 return;
             }
         }
+    }
+
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(PATIENCE)?;
+        log::watch(&mut self.connection)?;
+        log::tidy_at_close(&self.connection, false)
     }
 
     fn commit(&mut self, batch: &Batch, flush: bool) -> Result<(), Failure> {
@@ -103,6 +115,7 @@ impl Writer {
             }
             transaction.commit()?;
         }
+        self.shared.place.check()?;
         if let Some(last) = batch.rows.last().map(Row::seq) {
             self.keep_mark(last);
         }
@@ -120,6 +133,7 @@ impl Writer {
             let transaction = self.begin()?;
             sessions::remove(&transaction, &batch)?;
             transaction.commit()?;
+            self.shared.place.check()?;
         }
         Ok(())
     }
@@ -139,6 +153,7 @@ impl Writer {
     fn begin(&self) -> Result<Transaction<'_>, Failure> {
         let mut tries_after_stop = 0;
         loop {
+            self.shared.place.check()?;
             match Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate) {
                 Err(error) if is_busy(&error) && tries_after_stop < TRIES_AFTER_STOP => {
                     tracing::warn!("another program has locked the store; changes wait for it");
@@ -155,13 +170,13 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 }
 
 impl Shared {
-    /// Waits for something to write, and takes it.
+    /// Waits for something to write, and takes it; nothing, if there is nothing for a while.
     pub(in crate::store) fn next(&self, flushed: u64) -> Batch {
         let idle = |queue: &mut super::Queue| {
             queue.rows.is_empty() && !queue.stop && queue.flushes == flushed
         };
-        let queue = self.wake.wait_while(self.queue(), idle);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(self.queue(), LOOK_EVERY, idle);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         Batch {
             rows: std::mem::take(&mut queue.rows),
             flushes: queue.flushes,
@@ -185,6 +200,7 @@ impl Shared {
         self.progress.send_modify(|Progress { failure, .. }| {
             failure.get_or_insert_with(|| why.into());
         });
+        self.bells.ring_all();
     }
 }
 
@@ -203,6 +219,8 @@ impl Drop for PoisonOnPanic {
 enum Failure {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Lost(#[from] Lost),
     #[error("{0}")]
     Live(#[from] crate::store::Error),
 }
