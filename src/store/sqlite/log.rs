@@ -14,9 +14,12 @@ const PAGES: i32 = 1_000;
 /// What is read from the log may be nowhere but in the system's memory: a sync of it that failed before the restart does not
 /// fail again, and what follows in the log would be lost behind it in a crash.
 pub(super) fn settle(connection: &Connection) -> Result<()> {
-    connection
-        .wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE)
-        .map(drop)
+    // Waits for nobody, and tells whether there is anything in the log.
+    let (pages, _) = connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE)?;
+    if pages > 0 {
+        connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE)?;
+    }
+    Ok(())
 }
 
 /// Lets the log go into the database as SQLite does it by itself, but for its failures: they are those of the commit
