@@ -30,6 +30,7 @@ fn at(millis: usize) -> Timestamp {
 fn new() -> (NewSession, TokenHash) {
     let token_hash = Token::mint().unwrap().hash();
     let session = NewSession {
+        ordered_by: None,
         id: SessionId::random(),
         token_hash,
         kind: Kind::Web,

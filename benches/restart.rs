@@ -48,6 +48,7 @@ fn open(directory: &Path) -> SqliteStore {
 
 async fn open_session(store: &SqliteStore, number: usize) -> SessionId {
     let new = NewSession {
+        ordered_by: None,
         id: SessionId::random(),
         token_hash: Token::mint().unwrap().hash(),
         kind: Kind::Web,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::{AuditRecord, Verdict};
 use crate::clock::Timestamp;
 use crate::context::Name;
 use crate::error::Error;
@@ -84,11 +85,45 @@ pub trait Admin: Send + Sync {
         request: SetRequest,
     ) -> impl Future<Output = Result<OptionsSet, Error>> + Send;
 
+    /// One page of the audit record, the last one first (S32).
+    fn audit(&self, query: AuditQuery) -> impl Future<Output = Result<AuditPage, Error>> + Send;
+
+    /// Goes over the whole audit record: whether it is what was written.
+    fn verify_audit(&self) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
     /// How many sessions there are, and what happened since the start.
     fn stats(&self) -> impl Future<Output = Result<Stats, Error>> + Send;
 
     /// Whether the service acknowledges changes.
     fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Which page of the audit record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// The records before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Seq>,
+    /// Records at most; [`PAGE_LIMIT`] when absent or greater.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+impl AuditQuery {
+    /// The records that a page for this query has at most.
+    pub fn page_size(&self) -> usize {
+        self.limit.unwrap_or(PAGE_LIMIT).clamp(1, PAGE_LIMIT)
+    }
+}
+
+/// A page of the audit record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// The records, the last one first.
+    pub items: Vec<AuditRecord>,
+    /// Whether there are more before.
+    pub truncated: bool,
 }
 
 /// Which page of the sessions.
@@ -382,6 +417,10 @@ pub struct OpenRequest {
     /// mobile sessions only (C11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<u64>,
+    /// Which operator orders it; nobody if a client comes by itself, or an application opens it for one. A server puts in
+    /// whom it authenticated.
+    #[serde(skip)]
+    pub actor: Option<Actor>,
 }
 
 impl Default for OpenRequest {
@@ -392,6 +431,7 @@ impl Default for OpenRequest {
             user_agent: None,
             kind: Kind::Web,
             idle_timeout: None,
+            actor: None,
         }
     }
 }

@@ -108,6 +108,7 @@
 
 pub mod admin;
 pub mod application;
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -89,7 +89,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::CheckFailed,
         10,
-        "a check found something wrong: ping of a server that is not ready, doctor, store check",
+        "a check found something wrong (ping, doctor, store check, audit verify)",
     ),
     (Exit::Config, 78, "serve cannot start as configured"),
     (Exit::Interrupted, 130, "SIGINT, after a summary"),

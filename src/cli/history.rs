@@ -264,8 +264,8 @@ impl Row for HistoryEntry {
         .join(",")
     }
 
-    fn session_id(&self) -> SessionId {
-        self.id
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.id)
     }
 }
 

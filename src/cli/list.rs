@@ -167,7 +167,7 @@ impl Row for Session {
         .join(",")
     }
 
-    fn session_id(&self) -> SessionId {
-        self.id
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.id)
     }
 }

@@ -193,8 +193,8 @@ impl Row for HeldLock {
         .join(",")
     }
 
-    fn session_id(&self) -> SessionId {
-        self.session
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.session)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: the only place that knows clap, anyhow, streams, the environment and exit codes.
 
+mod audit;
 mod config;
 mod count;
 mod demo;
@@ -196,6 +197,9 @@ enum Command {
     /// List the record locks: who holds what, since when, and how many wait for it
     #[command(before_long_help = locks::EXAMPLES)]
     Locks(locks::Arguments),
+    /// List what operators ordered, the last one first
+    #[command(before_long_help = audit::EXAMPLES)]
+    Audit(audit::Arguments),
     /// Close sessions by UUID
     #[command(visible_alias = "close", before_long_help = end::EXAMPLES)]
     CloseSession(end::CloseArguments),
@@ -319,6 +323,10 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
             history::Asked::Show(show) => asker.ask(show),
         },
         Command::Locks(arguments) => asker.ask(locks::Locks::new(arguments)),
+        Command::Audit(arguments) => match arguments.asked() {
+            audit::Asked::List(list) => asker.ask(list),
+            audit::Asked::Verify(verify) => asker.ask(verify),
+        },
         Command::CloseSession(arguments) => {
             asker.ask(end::EndSessions::closing(arguments, stdin, is_in_method))
         }

@@ -80,6 +80,7 @@ impl Open {
                 user_agent,
                 kind,
                 idle_timeout: idle_timeout.map(milliseconds),
+                actor: None,
             },
             cookie_jar,
             cookie_host,
@@ -104,14 +105,23 @@ impl Operation for Open {
         Ok(())
     }
 
-    async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
+    async fn run<A: Admin>(
+        self,
+        admin: &A,
+        output: &mut Output,
+        context: &Context,
+    ) -> Result<Exit> {
         // Made before the session: a jar that cannot be written must not leave a session behind that nobody can use.
         let jar = self
             .cookie_jar
             .as_deref()
             .map(CookieJar::prepare)
             .transpose()?;
-        let opened = admin.open(self.request).await?;
+        let request = OpenRequest {
+            actor: Some(context.actor.clone()),
+            ..self.request
+        };
+        let opened = admin.open(request).await?;
         if let Some(jar) = jar {
             jar.fill(&self.cookie_host, &opened)?;
         }

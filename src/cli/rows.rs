@@ -30,8 +30,8 @@ pub(super) trait Row: Serialize {
     /// Its line of CSV.
     fn csv(&self) -> String;
 
-    /// The session that it is about.
-    fn session_id(&self) -> SessionId;
+    /// The session that it is about, if it is about one.
+    fn session_id(&self) -> Option<SessionId>;
 }
 
 /// Writes rows in one format, in as many pieces as they come.
@@ -95,13 +95,12 @@ impl<R: Row> Rows<R> {
             Format::Json => output.raw(&format!("{separator}\n{}", json(row)?)),
             Format::Jsonl => output.json(row),
             Format::Csv => output.line(&row.csv()),
-            Format::Table | Format::Uuid => {
-                let id = row.session_id();
-                if R::MAY_REPEAT_SESSIONS && !self.named.insert(id) {
-                    return Ok(());
+            Format::Table | Format::Uuid => match row.session_id() {
+                Some(id) if !R::MAY_REPEAT_SESSIONS || self.named.insert(id) => {
+                    output.line(&id.to_string())
                 }
-                output.line(&id.to_string())
-            }
+                _ => Ok(()),
+            },
         }
     }
 

@@ -19,9 +19,7 @@ pub(super) fn freed(freed: Freed) -> String {
         (locks, "lock", "locks"),
         (variables, "variable", "variables"),
     ];
-    let words = words.map(|(number, one, many)| {
-        counted(usize::try_from(number).unwrap_or(usize::MAX), one, many)
-    });
+    let words = words.map(|(number, one, many)| counted(u64::from(number), one, many));
     words.join(", ")
 }
 

@@ -115,7 +115,7 @@ fn session_pairs(session: &Session, times: Times) -> Vec<(&'static str, String)>
 /// A process with everything that it has, each thing on a line of its own.
 fn process_pairs(process: &Process, times: Times, now: Timestamp) -> Vec<(&'static str, String)> {
     let sized = |named: &NameAndSize| {
-        let bytes = counted(named.bytes, "byte", "bytes");
+        let bytes = counted(named.bytes as u64, "byte", "bytes");
         format!("{} ({bytes})", visible(named.name.as_str()))
     };
     let locked = |lock: &Lock| {

@@ -11,6 +11,7 @@ use super::exit::{Exit, Failure};
 use super::findings::Findings;
 use super::output::{Format, Output};
 use super::target::default_data_directory;
+use super::text::counted;
 use super::{Connection, Environment, quoted};
 use crate::admin::Actor;
 use crate::clock::Clock;
@@ -127,7 +128,10 @@ pub(super) fn add_findings(directory: &Path, checked: CheckedStore, findings: &m
         }
     }
     if let Some(census) = census {
-        findings.ok(format!("it has {}", count(count_of(census), "session")));
+        findings.ok(format!(
+            "it has {}",
+            counted(count_of(census), "session", "sessions")
+        ));
     }
 }
 
@@ -156,7 +160,7 @@ fn backup(directory: &Path, file: &Path, output: &mut Output) -> Result<Exit> {
         _ if output.quiet => {}
         Format::Table | Format::Csv | Format::Uuid => output.line(&format!(
             "backed up {} to {} ({} bytes)",
-            count(sessions, "session"),
+            counted(sessions, "session", "sessions"),
             file.display(),
             made.bytes
         ))?,
@@ -224,7 +228,7 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
             output.line(&format!(
                 "restored {}: {} live on, {} ended",
                 directory.display(),
-                count(*live, "session"),
+                counted(*live, "session", "sessions"),
                 closed
             ))?;
             if let Some(replaced) = replaced {
@@ -243,7 +247,10 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
 
 /// What would happen, told before it does.
 fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
-    let (directory, sessions) = (directory.display(), count(restoring.live(), "live session"));
+    let (directory, sessions) = (
+        directory.display(),
+        counted(restoring.live(), "live session", "live sessions"),
+    );
     let all_end = format!(
         "the backup has {sessions}: every one ends, cause restored, since nobody knows what was closed after the backup"
     );
@@ -263,7 +270,7 @@ fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
         Over::Another(live) => vec![
             format!(
                 "the store in {directory} is not the one that the backup was made of; it is put aside, with {}",
-                count(*live as u64, "live session")
+                counted(*live as u64, "live session", "live sessions")
             ),
             all_end,
         ],
@@ -294,11 +301,4 @@ fn restore_of(directory: &Path, file: &Path) -> String {
         quoted(&directory.to_string_lossy()),
         quoted(&file.to_string_lossy())
     )
-}
-
-fn count(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
 }

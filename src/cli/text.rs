@@ -83,7 +83,7 @@ pub(super) fn or_empty(text: Option<&str>) -> String {
 }
 
 /// A number of things, in words.
-pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 

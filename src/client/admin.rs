@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::{Call, Client, Effect, Method, with_query};
 use crate::admin::{
-    Admin, EndRequest, HistoryEntry, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery,
-    OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
+    Admin, AuditPage, AuditQuery, EndRequest, HistoryEntry, HistoryPage, HistoryQuery, ListQuery,
+    LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
 };
+use crate::audit::Verdict;
 use crate::error::Error;
 use crate::options::OptionState;
 use crate::session::{SessionDetails, SessionId};
 use crate::wire::{
-    HistoryBody, HistoryEntryBody, ListBody, LocksBody, OpenedBody, OptionsBody, OptionsSetBody,
-    SessionDetailsBody, SetBody, StatsBody, path,
+    AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, OpenedBody,
+    OptionsBody, OptionsSetBody, SessionDetailsBody, SetBody, StatsBody, path,
 };
 
 impl Admin for Client {
@@ -88,6 +89,18 @@ impl Admin for Client {
             .read(&bytes)
             .map_err(|error| self.unknown(error.into()))?;
         Ok(set.set)
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {
+        let path = with_query(path::AUDIT, &query)?;
+        self.get::<AuditBody>(&path).await.map(AuditPage::from)
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, Error> {
+        Ok(self
+            .get::<AuditVerdictBody>(path::AUDIT_VERDICT)
+            .await?
+            .verdict)
     }
 
     async fn stats(&self) -> Result<Stats, Error> {

@@ -2,9 +2,11 @@
 
 use super::{Registry, checked, end};
 use crate::admin::{
-    Admin, EndRequest, Ending, HistoryEntry, HistoryPage, HistoryQuery, ListQuery, LockPage,
-    LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
+    Admin, AuditPage, AuditQuery, EndRequest, Ending, HistoryEntry, HistoryPage, HistoryQuery,
+    ListQuery, LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest,
+    Stats,
 };
+use crate::audit::Verdict;
 use crate::error::Error;
 use crate::on_close::Freed;
 use crate::options::OptionState;
@@ -67,6 +69,14 @@ impl<S: Store> Admin for Registry<S> {
 
     async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
         self.set(request).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {
+        Ok(self.inner.store.audit(query).await?)
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, Error> {
+        Ok(self.inner.store.verify_audit().await?)
     }
 
     async fn stats(&self) -> Result<Stats, Error> {

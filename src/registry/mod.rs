@@ -276,6 +276,7 @@ impl<S: Store> Registry<S> {
             idle_timeout: request.idle_timeout.map(Duration::from_millis),
             previous,
             actor: Actor::server().to_string(),
+            ordered_by: request.actor.map(|actor| actor.to_string()),
         };
         let applied = self
             .inner

@@ -45,6 +45,7 @@ impl<S: Store> Registry<S> {
             may_end,
             dry_run,
             actor: Actor::server().to_string(),
+            ordered_by: actor.to_string(),
         };
         let applied = self
             .inner

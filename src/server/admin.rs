@@ -15,8 +15,9 @@ use super::extract::{Id, Refusal, query, read};
 use super::{App, Shared};
 use crate::admin::{Actor, Admin, EndRequest, Ending, Outcome, SetRequest};
 use crate::wire::{
-    self, EndBody, HistoryBody, HistoryEntryBody, IgnoredBody, ListBody, LocksBody, OptionsBody,
-    OptionsSetBody, SCHEMA, SessionDetailsBody, SetBody, SetQuery, StatsBody, path,
+    self, AuditBody, AuditVerdictBody, EndBody, HistoryBody, HistoryEntryBody, IgnoredBody,
+    ListBody, LocksBody, OptionsBody, OptionsSetBody, SCHEMA, SessionDetailsBody, SetBody,
+    SetQuery, StatsBody, path,
 };
 
 pub(super) fn routes<T: Admin + 'static>() -> Router<Arc<Shared<T>>> {
@@ -28,6 +29,8 @@ pub(super) fn routes<T: Admin + 'static>() -> Router<Arc<Shared<T>>> {
         .route(path::LOCKS, get(locks::<T>))
         .route(path::HISTORY, get(history::<T>))
         .route(path::HISTORY_ENTRY, get(closed::<T>))
+        .route(path::AUDIT, get(audit::<T>))
+        .route(path::AUDIT_VERDICT, get(verify_audit::<T>))
         .route(path::OPTIONS, get(options::<T>).patch(set_options::<T>))
         .route(path::STATS, get(stats::<T>))
 }
@@ -55,6 +58,16 @@ async fn history<T: Admin>(State(shared): App<T>, uri: Uri) -> Result<Response, 
 async fn closed<T: Admin>(State(shared): App<T>, Id(id): Id) -> Result<Response, Refusal> {
     let entry = shared.service.closed(id).await?;
     Ok(json(200, &HistoryEntryBody::from(entry)))
+}
+
+async fn audit<T: Admin>(State(shared): App<T>, uri: Uri) -> Result<Response, Refusal> {
+    let page = shared.service.audit(query(&uri)?).await?;
+    Ok(json(200, &AuditBody::from(page)))
+}
+
+async fn verify_audit<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
+    let verdict = shared.service.verify_audit().await?;
+    Ok(json(200, &AuditVerdictBody::from(verdict)))
 }
 
 async fn close<T: Admin>(

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 
 use super::answer::{empty, json};
 use super::extract::{
     Id, Locked, Named, Process, Refusal, Wait, query, read, read_large, read_value, skip,
 };
 use super::{App, Shared};
-use crate::admin::OpenRequest;
+use crate::admin::{Actor, OpenRequest};
 use crate::application::Application;
 use crate::error::Error;
 use crate::wire::{LoginBody, OpenedBody, SavedBody, SavedQuery, SelectionBody, StartBody, path};
@@ -41,10 +41,13 @@ pub(super) fn routes<T: Application + 'static>() -> Router<Arc<Shared<T>>> {
 
 async fn open<T: Application>(
     State(shared): App<T>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let request: OpenRequest = read(&headers, body).await?;
+    let mut request: OpenRequest = read(&headers, body).await?;
+    // What the application opens for its clients is its daily work.
+    request.actor = Some(actor).filter(|actor| *actor != Actor::application());
     let opened = shared.service.open(request).await?;
     Ok(json(201, &OpenedBody::from(opened)))
 }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::record::{Begin, Record, Row, Tombstone};
-use crate::admin::{HistoryEntry, HistoryPage, HistoryQuery, PAGE_LIMIT};
+use crate::admin::{AuditPage, AuditQuery, HistoryEntry, HistoryPage, HistoryQuery, PAGE_LIMIT};
+use crate::audit::{AuditRecord, Order, Verdict};
 use crate::clock::Timestamp;
 use crate::context::Json;
 use crate::on_close::{Freed, MethodRun};
@@ -23,6 +24,8 @@ pub(super) struct Archive {
     runs: HashMap<Seq, Vec<MethodRun>>,
     /// What they left, by session and process.
     saved: HashMap<Seq, BTreeMap<ProcessNumber, Json>>,
+    /// What operators ordered, in order.
+    audit: Vec<AuditRecord>,
 }
 
 impl Archive {
@@ -87,11 +90,18 @@ impl Archive {
                     self.saved.remove(session);
                 }
             }
+            Row::Audited { seq, order } => self.keep_order(*seq, order),
             Row::Forgotten { closings, .. } => closings
                 .iter()
                 .for_each(|(closing, session)| self.forget(*closing, *session)),
             _ => {}
         }
+    }
+
+    fn keep_order(&mut self, seq: Seq, order: &Order) {
+        let last = self.audit.last().map(|record| record.hash);
+        let record = AuditRecord::following(last, seq, order.clone());
+        self.audit.push(record);
     }
 
     fn end(&mut self, mut entry: HistoryEntry, tombstone: &Tombstone) {
@@ -125,6 +135,23 @@ impl Archive {
         }
         self.runs.remove(&session);
         self.saved.remove(&session);
+    }
+
+    /// One page of the audit record, the last one first.
+    pub(super) fn audit(&self, query: &AuditQuery) -> AuditPage {
+        let before = query.before.unwrap_or(Seq(u64::MAX));
+        let mut wanted = self.audit.iter().rev().filter(|record| record.seq < before);
+        AuditPage {
+            items: wanted.by_ref().take(query.page_size()).cloned().collect(),
+            truncated: wanted.next().is_some(),
+        }
+    }
+
+    /// Goes over the whole audit record.
+    pub(super) fn verify_audit(&self) -> Verdict {
+        let mut verdict = Verdict::default();
+        self.audit.iter().for_each(|record| verdict.add(record));
+        verdict
     }
 
     /// What was left of sessions, by session and process.

@@ -10,8 +10,11 @@ use super::live::{LiveSet, named};
 use super::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
-use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::admin::{
+    AuditPage, AuditQuery, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
+};
 use crate::application::{At, ProcessStatus, Saved};
+use crate::audit::Verdict;
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::options::Settings;
@@ -100,6 +103,14 @@ impl Store for MemoryStore {
         let mut page = self.archive()?.page(&pending.known(query), closing);
         pending.add_to(&mut page);
         Ok(page)
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {
+        Ok(self.archive()?.audit(&query))
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, Error> {
+        Ok(self.archive()?.verify_audit())
     }
 
     async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {

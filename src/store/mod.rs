@@ -24,8 +24,11 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::wait::{Place, Ticket};
-use crate::admin::{Ended, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::admin::{
+    AuditPage, AuditQuery, Ended, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
+};
 use crate::application::{At, ProcessStatus, Saved};
+use crate::audit::Verdict;
 use crate::clock::Timestamp;
 use crate::context::{Context, ContextError, Json, Lock, Name, Record, Selection};
 use crate::error::Source;
@@ -96,6 +99,12 @@ pub trait Store: Send + Sync + 'static {
         query: HistoryQuery,
         id: Option<SessionId>,
     ) -> impl Future<Output = Result<HistoryPage, Error>> + Send;
+
+    /// One page of the audit record, the last one first (S32).
+    fn audit(&self, query: AuditQuery) -> impl Future<Output = Result<AuditPage, Error>> + Send;
+
+    /// Goes over the whole audit record.
+    fn verify_audit(&self) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
     /// What the on-close method left for a session (C05), without handing it out.
     fn saved(
@@ -265,6 +274,8 @@ pub struct NewSession {
     pub previous: Option<TokenHash>,
     /// Who ends what makes room, for the record.
     pub actor: String,
+    /// The operator who ordered it, for the audit record.
+    pub ordered_by: Option<String>,
 }
 
 /// What closing work a worker takes.
@@ -351,6 +362,8 @@ pub struct SetOptions {
     pub dry_run: bool,
     /// Who ends what has no room any more, for the record.
     pub actor: String,
+    /// The operator who ordered it, for the audit record.
+    pub ordered_by: String,
 }
 
 /// What new options do to sessions.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::wait::{Handover, Ticket};
 use super::{End, Part};
+use crate::audit::Order;
 use crate::clock::Timestamp;
 use crate::context::{Json, Lock, Name, Record as LockedRecord, Selection};
 use crate::on_close::{Freed, Invocation, MethodRun, RunKey};
@@ -238,6 +239,11 @@ pub(super) enum Row {
         /// Runs that never come, each with a number of its own.
         struck: Vec<(Seq, MethodRun)>,
     },
+    /// What an operator ordered, in the same commit.
+    Audited {
+        seq: Seq,
+        order: Box<Order>,
+    },
     Forgotten {
         seq: Seq,
         /// Closings with their sessions.
@@ -263,6 +269,7 @@ impl Row {
             | Self::Locked { seq, .. }
             | Self::Unlocked { seq, .. }
             | Self::SavedTaken { seq, .. }
+            | Self::Audited { seq, .. }
             | Self::Forgotten { seq, .. } => *seq,
             Self::Begun { begin, .. } => begin.seq,
             Self::Finished { tombstone, .. } | Self::Dropped { tombstone, .. } => tombstone.seq,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-use crate::admin::{HistoryEntry, HistoryPage, LockPage, Page};
+use crate::admin::{AuditPage, HistoryEntry, HistoryPage, LockPage, Page};
+use crate::audit::Verdict;
 use crate::session::{HeldLock, Seq, Session, SessionDetails};
 
 /// A list of sessions, from the API and from `-o json`.
@@ -176,6 +177,50 @@ impl From<HistoryEntry> for HistoryEntryBody {
         Self {
             schema: SCHEMA,
             entry,
+        }
+    }
+}
+
+/// A page of the audit record, from the API and from `-o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The page.
+    #[serde(flatten)]
+    pub page: AuditPage,
+}
+
+impl From<AuditPage> for AuditBody {
+    fn from(page: AuditPage) -> Self {
+        Self {
+            schema: SCHEMA,
+            page,
+        }
+    }
+}
+
+impl From<AuditBody> for AuditPage {
+    fn from(body: AuditBody) -> Self {
+        body.page
+    }
+}
+
+/// Whether the audit record is what was written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditVerdictBody {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl From<Verdict> for AuditVerdictBody {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            schema: SCHEMA,
+            verdict,
         }
     }
 }

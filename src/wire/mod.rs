@@ -23,7 +23,8 @@ pub use self::application::{
     CONTEXT_BODY_LIMIT, LoginBody, SavedBody, SavedQuery, SelectionBody, StartBody, WaitQuery,
 };
 pub use self::looks::{
-    HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody, SessionDetailsBody,
+    AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody,
+    SessionDetailsBody,
 };
 use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};

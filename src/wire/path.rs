@@ -17,6 +17,10 @@ pub const LOCKS: &str = "/v1/locks";
 pub const HISTORY: &str = "/v1/history";
 /// A closed session.
 pub const HISTORY_ENTRY: &str = "/v1/history/{id}";
+/// What operators ordered.
+pub const AUDIT: &str = "/v1/audit";
+/// Whether that is what was written.
+pub const AUDIT_VERDICT: &str = "/v1/audit/verdict";
 /// Options: see, set.
 pub const OPTIONS: &str = "/v1/options";
 /// How many there are, and what happened.

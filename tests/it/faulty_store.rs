@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sessionctl::admin::{
-    Admin, Ending, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, OpenRequest, Page,
-    SetRequest,
+    Admin, AuditPage, AuditQuery, Ending, HistoryPage, HistoryQuery, ListQuery, LockPage,
+    LockQuery, OpenRequest, Page, SetRequest,
 };
 use sessionctl::application::{Application, At, ProcessStatus, Saved};
+use sessionctl::audit::Verdict;
 use sessionctl::clock::{Clock as _, ManualClock, Timestamp};
 use sessionctl::context::{Context, Json, Lock, Name};
 use sessionctl::error::Error;
@@ -179,6 +180,14 @@ impl<S: Store> Store for Faulty<S> {
     async fn locks(&self, query: LockQuery) -> Result<LockPage, StoreError> {
         self.check()?;
         self.store.locks(query).await
+    }
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
+        self.check()?;
+        self.store.audit(query).await
+    }
+    async fn verify_audit(&self) -> Result<Verdict, StoreError> {
+        self.check()?;
+        self.store.verify_audit().await
     }
     async fn history(
         &self,

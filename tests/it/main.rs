@@ -10,6 +10,7 @@
 mod admin_contract;
 mod app_client;
 mod application_routes;
+mod audit;
 mod closing_commands;
 mod closing_contract;
 mod closing_steps;

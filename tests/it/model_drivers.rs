@@ -213,6 +213,7 @@ impl<H: Home> OverStore<H> {
     ) -> Result<(Session, Token), Why> {
         let token = Token::mint().unwrap();
         let new = NewSession {
+            ordered_by: None,
             id: SessionId::random(),
             token_hash: token.hash(),
             kind: request.kind,
@@ -470,6 +471,7 @@ impl<H: Home> Driver for OverStore<H> {
 
     async fn set_option(&self, setting: Setting) -> Result<u64, Why> {
         let set = SetOptions {
+            ordered_by: "uid:0".into(),
             changes: vec![(setting.spec, setting.value)],
             may_end: setting.may_end,
             dry_run: setting.dry_run,

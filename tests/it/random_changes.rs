@@ -264,6 +264,7 @@ impl<S: Store> World<S> {
     async fn open(&mut self) {
         let token_hash = Token::mint().unwrap().hash();
         let new = NewSession {
+            ordered_by: None,
             id: SessionId::random(),
             token_hash,
             kind: if self.random.below(4) == 0 {
@@ -388,6 +389,7 @@ impl<S: Store> World<S> {
         let (may_end, dry_run) = (self.random.below(2) == 0, self.random.below(3) == 0);
         let (before, settings) = (self.page().await, self.store.settings().unwrap());
         let set = SetOptions {
+            ordered_by: "uid:0".into(),
             changes: vec![(spec, value)],
             may_end,
             dry_run,

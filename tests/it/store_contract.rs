@@ -50,6 +50,7 @@ async fn c14_a_hard_limit_holds_for_all_sessions() {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         NewSession {
+            ordered_by: None,
             id: SessionId::random(),
             token_hash: TokenHash::from_bytes(bytes),
             kind: Kind::Web,
@@ -144,6 +145,7 @@ fn second(second: i64) -> Timestamp {
 
 async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, TokenHash)> {
     let new = NewSession {
+        ordered_by: None,
         id: SessionId::random(),
         token_hash: Token::mint().unwrap().hash(),
         kind: Kind::Web,

@@ -126,6 +126,7 @@ impl Flag {
 
 fn newcomer(number: u8, kind: Kind) -> Change {
     Change::Open(NewSession {
+        ordered_by: None,
         id: id(number),
         token_hash: token(number),
         kind,

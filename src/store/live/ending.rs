@@ -9,6 +9,7 @@ use super::process::Process;
 use super::timers::Timer;
 use super::work::Late;
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
+use crate::audit::{Action, Order};
 use crate::clock::Timestamp;
 use crate::context::Json;
 use crate::on_close::{Freed, Invocation, MethodResult, MethodRun, RunKey};
@@ -53,6 +54,8 @@ impl LiveSet {
                 ..Prepared::answered(Answer::Ignored(id))
             };
         }
+        let ordered = (end.cause == Cause::Command)
+            .then(|| ordered(&end, Action::CloseSession, record.user.as_deref(), now));
         let begin = self.begin(end, now);
         let (seq, grace_ends_at) = (begin.seq, begin.grace_ends_at);
         let mut rows = vec![Row::Begun {
@@ -70,6 +73,7 @@ impl LiveSet {
         } else if grace_ends_at <= now {
             rows.extend(self.hurry(seq, now));
         }
+        rows.extend(ordered.map(|order| self.audited(order)));
         Prepared {
             durable: last_row(&rows),
             rows,
@@ -515,6 +519,7 @@ impl LiveSet {
         self.bury(slot, tombstone.clone());
         let entry = &self.entries[slot];
         let (record, session) = (entry.record.clone(), entry.record.seq);
+        let order = ordered(&end, Action::DropSession, record.user.as_deref(), now);
         let mut rows = vec![Row::Dropped {
             begin: closing,
             last_request_at: entry.last_request_at(),
@@ -524,6 +529,7 @@ impl LiveSet {
             struck,
         }];
         rows.extend(self.free_all(session, &processes, now));
+        rows.push(self.audited(order));
         Prepared {
             durable: last_row(&rows),
             rows,
@@ -588,5 +594,18 @@ impl LiveSet {
 
     fn bury(&mut self, slot: usize, tombstone: Tombstone) {
         self.entries[slot].phase = Phase::Ended(Box::new(tombstone));
+    }
+}
+
+/// What the audit record tells of an ending.
+fn ordered(end: &End, action: Action, user: Option<&str>, now: Timestamp) -> Order {
+    Order {
+        at: now,
+        actor: end.actor.clone(),
+        action,
+        session: Some(end.id),
+        user: user.map(str::to_owned),
+        detail: end.reason.clone(),
+        request_id: end.request_id,
     }
 }

@@ -34,6 +34,7 @@ use super::sync::Mutex;
 use super::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use super::wait::{Bells, Handover};
 use super::{Applied, Change, Impact, MadeRoom, Part, Tally, Unfit};
+use crate::audit::Order;
 use crate::clock::Timestamp;
 use crate::options::{OptionError, Options, Settings};
 use crate::session::{Mode, ProcessNumber, Seq, SessionId};
@@ -496,6 +497,14 @@ impl LiveSet {
         self.by_token.insert(token_hash, slot);
         self.by_seq.insert(seq, slot);
         slot
+    }
+
+    /// The audit record of an order (S32).
+    pub(super) fn audited(&mut self, order: Order) -> Row {
+        Row::Audited {
+            seq: self.next_seq(),
+            order: Box::new(order),
+        }
     }
 
     fn next_seq(&mut self) -> Seq {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
+use crate::audit::{Action, Order};
 use crate::clock::Timestamp;
 use crate::session::{Kind, Mode, ProcessNumber, Seq, SessionId};
 use crate::store::record::{Record, Row};
@@ -39,11 +40,21 @@ impl LiveSet {
         if record.kind == Kind::Web {
             self.entries[slot].add_process(now, None);
         }
-        let (durable, answer) = (record.seq, Answer::Opened(record.id, made));
+        let ordered = new.ordered_by.map(|actor| Order {
+            at: now,
+            actor,
+            action: Action::OpenSession,
+            session: Some(record.id),
+            user: record.user.as_deref().map(str::to_owned),
+            detail: None,
+            request_id: None,
+        });
+        let answer = Answer::Opened(record.id, made);
         rows.push(Row::Opened(record));
+        rows.extend(ordered.map(|order| self.audited(order)));
         Prepared {
+            durable: last_row(&rows),
             rows,
-            durable,
             answer,
         }
     }

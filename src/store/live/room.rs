@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::{Answer, Entry, LiveSet, Phase, Prepared, last_row};
+use crate::audit::{Action, Order};
 use crate::clock::Timestamp;
 use crate::cookie::CookiePolicy;
 use crate::options::{EvictionOrder, HARD_SESSION_LIMIT, Options, Settings};
@@ -384,6 +385,7 @@ impl LiveSet {
         let mut rows = Vec::new();
         let evicted = self.evict(&victims, &set.actor, now, &mut rows);
         rows.push(self.decide(settings));
+        rows.push(self.audited(ordered(&set, now)));
         let answer = Answer::OptionsSet {
             is_set: true,
             impact,
@@ -439,6 +441,23 @@ impl LiveSet {
             .iter()
             .filter(|(_, entry)| is_expiring(entry, old, options, now))
             .count() as u64
+    }
+}
+
+/// What the audit record tells of options.
+fn ordered(set: &SetOptions, now: Timestamp) -> Order {
+    let changes = set.changes.iter().map(|(spec, value)| match value {
+        Some(value) => format!("{}={}", spec.name, spec.show(value)),
+        None => format!("{} reset", spec.name),
+    });
+    Order {
+        at: now,
+        actor: set.ordered_by.clone(),
+        action: Action::SetOptions,
+        session: None,
+        user: None,
+        detail: Some(changes.collect::<Vec<_>>().join(", ")),
+        request_id: None,
     }
 }
 

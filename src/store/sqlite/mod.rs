@@ -1,6 +1,7 @@
 //! The durable store: the live set in memory, SQLite under it. Reads never touch the disk, but for what only the disk has
 //! (`reader`); one writer thread commits whatever waits in one synced transaction.
 
+mod audit;
 mod backup;
 mod check;
 mod closings;
@@ -42,8 +43,11 @@ use super::record::Row;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
-use crate::admin::{HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page};
+use crate::admin::{
+    AuditPage, AuditQuery, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
+};
 use crate::application::{At, ProcessStatus, Saved};
+use crate::audit::Verdict;
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::on_close::Method;
@@ -353,6 +357,16 @@ impl Store for SqliteStore {
             .await?;
         pending.add_to(&mut page);
         Ok(page)
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {
+        self.shared.check()?;
+        self.ask(move |reader| reader.audit(&query)).await
+    }
+
+    async fn verify_audit(&self) -> Result<Verdict, Error> {
+        self.shared.check()?;
+        self.ask(Reader::verify_audit).await
     }
 
     async fn saved(&self, id: SessionId, now: Timestamp) -> Result<Result<Saved, Unfit>, Error> {

@@ -10,8 +10,9 @@ use rusqlite::{Connection, OpenFlags, Row as SqlRow, Transaction, named_params};
 use super::columns::{
     Result, freed, ip, number, optional_time, optional_word, seq, session_id, time, word,
 };
-use super::runs;
-use crate::admin::{HistoryEntry, HistoryPage, HistoryQuery};
+use super::{audit, runs};
+use crate::admin::{AuditPage, AuditQuery, HistoryEntry, HistoryPage, HistoryQuery};
+use crate::audit::Verdict;
 use crate::clock::Timestamp;
 use crate::context::Json;
 use crate::session::{Cause, Kind, Mode, ProcessNumber, Seq};
@@ -48,6 +49,22 @@ impl Reader {
         self.look(|snapshot, version| match version {
             0 => Ok(HistoryPage::default()),
             _ => history(snapshot, version, query, closing),
+        })
+    }
+
+    /// One page of the audit record, the last one first.
+    pub(super) fn audit(&self, query: &AuditQuery) -> Result<AuditPage> {
+        self.look(|snapshot, version| match version {
+            ..5 => Ok(AuditPage::default()),
+            _ => audit::page(snapshot, query),
+        })
+    }
+
+    /// Goes over the whole audit record.
+    pub(super) fn verify_audit(&self) -> Result<Verdict> {
+        self.look(|snapshot, version| match version {
+            ..5 => Ok(Verdict::default()),
+            _ => audit::verify(snapshot),
         })
     }
 

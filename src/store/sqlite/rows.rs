@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 
 use super::columns::Result;
-use super::{closings, processes, runs, sessions, settings};
+use super::{audit, closings, processes, runs, sessions, settings};
 use crate::options::Origin;
 use crate::session::Seq;
 use crate::store::record::Row;
@@ -24,6 +24,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
         | Row::SelectionSet { .. }
         | Row::Locked { .. }
         | Row::Unlocked { .. } => processes::write_context(transaction, row),
+        Row::Audited { seq, order } => audit::write(transaction, *seq, order),
         Row::RunEnded { .. } | Row::SavedTaken { .. } => runs::write(transaction, row),
         Row::Begun { .. } | Row::Finished { .. } | Row::Dropped { .. } | Row::Forgotten { .. } => {
             closings::write(transaction, row)
@@ -45,7 +46,11 @@ pub(super) fn number_to_keep(rows: &[Row]) -> Option<Seq> {
     let leaves_its_own = |row: &Row| {
         matches!(
             row,
-            Row::Opened(_) | Row::Begun { .. } | Row::Finished { .. } | Row::Dropped { .. }
+            Row::Opened(_)
+                | Row::Audited { .. }
+                | Row::Begun { .. }
+                | Row::Finished { .. }
+                | Row::Dropped { .. }
         )
     };
     let last = rows.last().map(Row::seq);

@@ -167,6 +167,18 @@ const MIGRATIONS: [&str; 5] = [
     -- Which store this is: a copy of it is known by that, another one too.
     CREATE TABLE identity (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), id BLOB NOT NULL) STRICT;
     INSERT INTO identity VALUES (0, randomblob(16));
+    -- What operators ordered; each row has a hash of itself and of the one before.
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        session BLOB,
+        user TEXT,
+        detail TEXT,
+        request_id BLOB,
+        hash BLOB NOT NULL
+    ) STRICT;
 ",
 ];
 

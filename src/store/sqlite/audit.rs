@@ -1,0 +1,91 @@
+//! The rows of the audit record: appended, never changed.
+
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, Transaction, params};
+
+use super::columns::{Result, execute, number, optional_session_id, request_id, seq, time, word};
+use crate::admin::{AuditPage, AuditQuery};
+use crate::audit::{Action, AuditRecord, ChainHash, Order, Verdict};
+use crate::session::Seq;
+
+const COLUMNS: &str = "seq, at, actor, action, session, user, detail, request_id, hash";
+
+/// Appends a record, chained to the last one.
+pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> Result<()> {
+    let mut last =
+        transaction.prepare_cached("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1")?;
+    let last = last.query_row([], |row| row.get(0)).optional()?;
+    let record = AuditRecord::following(last.map(ChainHash::from_bytes), seq, order.clone());
+    let Order {
+        at,
+        actor,
+        action,
+        session,
+        user,
+        detail,
+        request_id,
+    } = order;
+    execute(
+        transaction,
+        "INSERT INTO audit (seq, at, actor, action, session, user, detail, request_id, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            number(seq),
+            at.as_millis(),
+            actor,
+            action.as_str(),
+            session.as_ref().map(|id| id.as_bytes()),
+            user,
+            detail,
+            request_id.as_ref().map(|id| id.as_bytes()),
+            record.hash.as_bytes(),
+        ],
+    )
+}
+
+/// The number of the last record.
+pub(super) fn last(connection: &Connection) -> Result<Seq> {
+    let sql = "SELECT ifnull(max(seq), 0) FROM audit";
+    connection.query_row(sql, [], |row| seq(row, 0))
+}
+
+/// One page of the records, the last one first.
+pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<AuditPage> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
+    ))?;
+    let limit = query.page_size();
+    let before = query.before.map_or(i64::MAX, number);
+    let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let rows = select.query_map(params![before, asked], record)?;
+    let mut items = rows.collect::<Result<Vec<_>>>()?;
+    let truncated = items.len() > limit;
+    items.truncate(limit);
+    Ok(AuditPage { items, truncated })
+}
+
+/// Goes over the whole chain.
+pub(super) fn verify(connection: &Connection) -> Result<Verdict> {
+    let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
+    let mut rows = select.query([])?;
+    let mut verdict = Verdict::default();
+    while let Some(row) = rows.next()? {
+        verdict.add(&record(row)?);
+    }
+    Ok(verdict)
+}
+
+fn record(row: &SqlRow<'_>) -> Result<AuditRecord> {
+    Ok(AuditRecord {
+        seq: seq(row, 0)?,
+        order: Order {
+            at: time(row, 1)?,
+            actor: row.get(2)?,
+            action: word(row, 3, Action::from_word)?,
+            session: optional_session_id(row, 4)?,
+            user: row.get(5)?,
+            detail: row.get(6)?,
+            request_id: request_id(row, 7)?,
+        },
+        hash: ChainHash::from_bytes(row.get(8)?),
+    })
+}
