@@ -309,7 +309,16 @@ fn advice_for_store(error: &OpenError) -> Option<String> {
     };
     match error {
         OpenError::Directory(error) => advice_for_directory(error),
-        OpenError::Sqlite { path, .. } => Some(command(path, "store check")),
+        error if error.is_disk_full() => {
+            Some("make room on the disk, then the same command again".into())
+        }
+        OpenError::Sqlite { path, .. } | OpenError::Damaged { path, .. } => {
+            Some(command(path, "store check"))
+        }
+        OpenError::Backup(_) => Some(
+            "put it elsewhere, and bring it back with `sessionctl --local DIR store restore FILE`"
+                .into(),
+        ),
         OpenError::AnotherStore(path) | OpenError::LostChanges { path, .. } => Some(format!(
             "`{}`, or start once with `sessionctl serve --end-all-sessions`: everybody signs in anew",
             command(path, "store restore BACKUP")

@@ -23,6 +23,7 @@ use super::table::details;
 use super::text::visible;
 use super::{Environment, method, quoted};
 use crate::admin::Actor;
+use crate::audit::Action;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::on_close::Method;
@@ -31,7 +32,7 @@ use crate::registry::{OnClose, Registry};
 use crate::server::{self, Listeners};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
-use crate::store::sqlite::{CloseAll, SqliteStore};
+use crate::store::sqlite::{CloseAll, OpenError, SqliteStore};
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 640;
@@ -117,6 +118,15 @@ fn as_config(error: anyhow::Error) -> anyhow::Error {
     if exit_of(&error) == Exit::Refused {
         return error;
     }
+    let mut chain = error.chain();
+    let is_full = chain.any(|error| {
+        let store = error.downcast_ref::<OpenError>();
+        store.is_some_and(OpenError::is_disk_full)
+    });
+    if is_full {
+        // Whoever starts it again and again is not to stop at that.
+        return error;
+    }
     match error.downcast::<Failure>() {
         Ok(failure) => failure.with_exit(Exit::Config).into(),
         Err(error) => Failure::new(Exit::Config, "the server cannot start")
@@ -148,6 +158,7 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
         let order = CloseAll {
             actor: Actor::server().to_string(),
             now: clock.now(),
+            action: Action::EndAllSessions,
         };
         let (store, ended) =
             SqliteStore::open_closing_all(directory, plan.settings, &on_close.method, &order)?;

@@ -14,6 +14,7 @@ use super::target::default_data_directory;
 use super::text::counted;
 use super::{Connection, Environment, quoted};
 use crate::admin::Actor;
+use crate::audit::Action;
 use crate::clock::Clock;
 use crate::store::Census;
 use crate::store::directory::{DataDir, DirectoryError};
@@ -203,6 +204,7 @@ fn restore(
     let order = CloseAll {
         actor: Actor::user(rustix::process::geteuid().as_raw()).to_string(),
         now,
+        action: Action::RestoreStore,
     };
     let suffix = now.to_string().replace([':', '.'], "-");
     let restored = restoring.finish(&order, &suffix).map_err(in_words)?;
@@ -267,10 +269,16 @@ fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
             ),
             "the others live on, with the variables and selections of the backup".into(),
         ],
+        Over::Older => vec![
+            format!(
+                "the store in {directory} is an older copy of the one that the backup was made of; it is put aside"
+            ),
+            all_end,
+        ],
         Over::Another(live) => vec![
             format!(
-                "the store in {directory} is not the one that the backup was made of; it is put aside, with {}",
-                counted(*live as u64, "live session", "live sessions")
+                "the store in {directory} is not known to be the one that the backup was made of; it is put aside, with {}",
+                counted(*live, "live session", "live sessions")
             ),
             all_end,
         ],

@@ -18,12 +18,15 @@ const LOCK: &str = "lock";
 const LOCK_LIMIT: u64 = 4_096;
 
 /// The database's name.
-const DATABASE: &str = "sessions.sqlite";
+pub(super) const DATABASE: &str = "sessions.sqlite";
 
 /// The name of the high-water mark: which change was acknowledged last.
 pub(super) const MARK: &str = "acknowledged";
 
-/// The name of the directory that a backup is brought back in; while it is there, the store is not whole.
+/// The name of the directory that a backup is made ready in; it is in nobody's way.
+const PREPARING: &str = "restore-copy";
+
+/// The name of that directory while the store is replaced: as long as it is there, nobody opens the store.
 const RESTORING: &str = "restoring";
 
 /// How the names of stores begin that were replaced by a backup.
@@ -150,6 +153,9 @@ impl DataDir {
             is_exclusive: false,
         };
         this.wait_for(File::try_lock)?;
+        // Whoever had it may have changed what it is.
+        check_store(path, purpose)?;
+        check_whole(path, purpose)?;
         this.is_exclusive = true;
         this.announce(None)?;
         Ok(this)
@@ -167,6 +173,8 @@ impl DataDir {
             is_exclusive: false,
         };
         this.wait_for(File::try_lock_shared)?;
+        check_store(path, Purpose::Use)?;
+        check_whole(path, Purpose::Use)?;
         Ok(this)
     }
 
@@ -195,10 +203,16 @@ impl DataDir {
     /// See [`DirectoryError`].
     pub fn database_in_use(path: &Path) -> Result<PathBuf, DirectoryError> {
         check_store(path, Purpose::Use)?;
+        check_whole(path, Purpose::Use)?;
         Ok(path.join(DATABASE))
     }
 
-    /// Where a backup is brought back before it takes the place of the database.
+    /// Where a backup is made ready.
+    pub(super) fn preparing(&self) -> PathBuf {
+        self.path.join(PREPARING)
+    }
+
+    /// Where it is while it takes the place of the database.
     pub(super) fn restoring(&self) -> PathBuf {
         self.path.join(RESTORING)
     }
@@ -313,10 +327,8 @@ fn check_store(path: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
             me,
         });
     }
-    if purpose != Purpose::Restore && path.join(RESTORING).exists() {
-        return Err(DirectoryError::HalfRestored(path.into()));
-    }
-    if !path.join(DATABASE).exists() {
+    // Whoever has the directory may be at it right now.
+    if !path.join(DATABASE).exists() && !path.join(RESTORING).exists() {
         match (contents(path)?, purpose) {
             (Contents::Foreign, _) => return Err(DirectoryError::Foreign(path.into())),
             (_, Purpose::Restore) | (Contents::Nothing, Purpose::Create) => {}
@@ -331,6 +343,14 @@ fn check_store(path: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
             .map_err(io_error(path, "close the directory to others"))?;
     }
     Ok(())
+}
+
+/// Refuses a store that a backup has replaced only in part.
+fn check_whole(path: &Path, purpose: Purpose) -> Result<(), DirectoryError> {
+    match path.join(RESTORING).exists() && purpose != Purpose::Restore {
+        true => Err(DirectoryError::HalfRestored(path.into())),
+        false => Ok(()),
+    }
 }
 
 /// What a directory holds that has no database.
@@ -357,7 +377,9 @@ fn contents(path: &Path) -> Result<Contents, DirectoryError> {
 }
 
 fn is_of_a_store(name: &str) -> bool {
-    [MARK, RESTORING].contains(&name) || name.starts_with(REPLACED) || name.starts_with(DATABASE)
+    [MARK, PREPARING, RESTORING].contains(&name)
+        || name.starts_with(REPLACED)
+        || name.starts_with(DATABASE)
 }
 
 fn is_our_lock(entry: &DirEntry) -> Result<bool, DirectoryError> {

@@ -12,7 +12,7 @@ use sessionctl::error::Error;
 use sessionctl::registry::Registry;
 use sessionctl::session::SessionId;
 use sessionctl::store::directory::{DataDir, DirectoryError};
-use sessionctl::store::sqlite::{OpenError, SqliteStore};
+use sessionctl::store::sqlite::{OpenError, SqliteStore, back_up, check};
 use tempfile::TempDir;
 
 use crate::contexts::{first, json, name};
@@ -102,6 +102,7 @@ async fn cut(directory: &Path, file: &str, told: &Told, random: &mut Random) -> 
             Err(
                 OpenError::Sqlite { .. }
                 | OpenError::NotAStore(_)
+                | OpenError::Damaged { .. }
                 | OpenError::AnotherStore(_)
                 | OpenError::LostChanges { .. },
             ) => refused += 1,
@@ -146,6 +147,44 @@ async fn s11_a_store_that_was_cut_is_refused_or_right() {
     }
 }
 
+/// A page that was lost and found again in an older state looks like a page: only the whole shows that it does not fit.
+#[tokio::test]
+async fn s11_a_page_of_another_time_is_refused_or_does_no_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut told = Told {
+        live: BTreeSet::new(),
+        closed: BTreeSet::new(),
+    };
+    let registry = open(directory.path()).unwrap();
+    live_on(&registry, 60, &mut told).await;
+    drop(registry);
+    let before = copy(directory.path());
+    let registry = open(directory.path()).unwrap();
+    live_on(&registry, 60, &mut told).await;
+    drop(registry);
+    let old = fs::read(before.path().join("sessions.sqlite")).unwrap();
+    let new = fs::read(directory.path().join("sessions.sqlite")).unwrap();
+    let mut refused = 0;
+    for page in 1..old.len() / 4_096 {
+        let at = page * 4_096..(page + 1) * 4_096;
+        if old[at.clone()] == new[at.clone()] {
+            continue;
+        }
+        let copy = copy(directory.path());
+        let mut mixed = new.clone();
+        mixed[at.clone()].copy_from_slice(&old[at]);
+        fs::write(copy.path().join("sessions.sqlite"), mixed).unwrap();
+        match open(copy.path()) {
+            Err(_) => refused += 1,
+            Ok(registry) => {
+                let found = found(&registry, &told).await;
+                assert!(found.live.is_disjoint(&told.closed), "page {page}");
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
 #[tokio::test]
 async fn s12_an_older_copy_is_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -175,6 +214,16 @@ async fn s12_an_older_copy_is_refused() {
     let other = tempfile::tempdir().unwrap();
     drop(open(other.path()).unwrap());
     fs::copy(other.path().join("sessions.sqlite"), &database).unwrap();
+    assert!(matches!(
+        open(directory.path()),
+        Err(OpenError::AnotherStore(_))
+    ));
+    // An empty one is not a new one, for nobody.
+    File::create(&database).unwrap();
+    let looking = || SqliteStore::open_read_only(DataDir::shared(directory.path()).unwrap());
+    assert!(matches!(looking(), Err(OpenError::AnotherStore(_))));
+    assert!(!check(&database).unwrap().is_whole());
+    assert!(back_up(&database, &directory.path().join("backup")).is_err());
     assert!(matches!(
         open(directory.path()),
         Err(OpenError::AnotherStore(_))

@@ -160,6 +160,19 @@ fn a_single_file_that_is_removed_is_missed() {
 
 /// SQLite removes its log by the name when it ends in order. After a failure that is not for it to do.
 #[test]
+fn a_file_that_is_cut_is_missed() {
+    for name in ["sessions.sqlite", "sessions.sqlite-wal"] {
+        let (sandbox, server, client) = loses(|directory| {
+            let file = fs::File::options().write(true).open(directory.join(name));
+            file.unwrap().set_len(100).unwrap();
+        });
+        assert_it_refuses(&sandbox, &server, &client);
+        assert_it_is_told_once(&sandbox, "was cut while the server had it");
+        stop_failed(server);
+    }
+}
+
+#[test]
 fn a_log_that_is_replaced_is_left_alone() {
     let log = |data: &Path| data.join("sessions.sqlite-wal");
     let (sandbox, server, _) = loses(|data| {

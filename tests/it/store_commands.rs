@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -195,6 +195,220 @@ fn s12_a_backup_without_its_store_ends_every_session() {
     check_whole(&sandbox);
 }
 
+/// A fence that a server gives now.
+fn next_fence(server: &Server) -> u64 {
+    let (id, _) = opened(server);
+    let lock = server.put(&id, 1, &format!("locks/Invoices/{id}"), "");
+    let lock: Value = serde_json::from_str(&lock).unwrap();
+    lock["fence"].as_u64().unwrap()
+}
+
+#[test]
+fn c17_fences_grow_over_every_life_of_a_backup() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let mut last = next_fence(&server);
+    let file = backup(&sandbox, "backup");
+    drop(server);
+    for _ in 0..3 {
+        fs::remove_dir_all(sandbox.data()).unwrap();
+        restore(&sandbox, &file);
+        let server = start(&sandbox);
+        let next = next_fence(&server);
+        assert!(next > last, "{next} after {last}");
+        last = next;
+        stop(server);
+    }
+    let server = sandbox.serve(&["--end-all-sessions"]);
+    assert!(next_fence(&server) > last);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn s12_a_store_that_is_older_than_the_backup_does_not_tell_what_was_closed() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let (id, cookie) = opened(&server);
+    stop(server);
+    let older = sandbox.path("older");
+    copy(&sandbox.data(), &older);
+    let server = start(&sandbox);
+    sandbox.run(&["close-session", &id]).ok();
+    let (other, _) = opened(&server);
+    let file = backup(&sandbox, "backup");
+    stop(server);
+    fs::remove_dir_all(sandbox.data()).unwrap();
+    fs::rename(&older, sandbox.data()).unwrap();
+    let restored = restore(&sandbox, &file);
+    assert_eq!(
+        (&restored["live"], &restored["ended"]),
+        (&json!(0), &json!(1))
+    );
+    let server = start(&sandbox);
+    assert_eq!(check(&server, &cookie), 401);
+    stop(server);
+    let causes = causes(&sandbox);
+    assert!(causes.contains(&(other, "restored".into())), "{causes:?}");
+    assert!(causes.contains(&(id, "command".into())), "{causes:?}");
+}
+
+/// The same copy put back twice, each with a life of its own, gives the same numbers to different sessions.
+#[test]
+fn s12_two_lives_of_one_copy_are_two_stores() {
+    let sandbox = Sandbox::new();
+    stop(start(&sandbox));
+    let copied = sandbox.path("copied");
+    copy(&sandbox.data(), &copied);
+    let server = start(&sandbox);
+    let (alice, _) = opened(&server);
+    server.put(&alice, 1, "variables/card", "\"alice's\"");
+    let file = backup(&sandbox, "backup");
+    stop(server);
+    fs::remove_dir_all(sandbox.data()).unwrap();
+    fs::rename(&copied, sandbox.data()).unwrap();
+    let server = start(&sandbox);
+    let (bob, cookie) = opened(&server);
+    opened(&server);
+    stop(server);
+    let restored = restore(&sandbox, &file);
+    assert_eq!(restored["live"], 0);
+    assert!(restored["replaced"].is_string(), "{restored}");
+    let server = start(&sandbox);
+    assert_eq!(check(&server, &cookie), 401);
+    let path = format!("/v1/sessions/{bob}/processes/1/variables/card");
+    assert_eq!(server.ask("GET", &path, None, "").0, 404);
+}
+
+#[test]
+fn what_was_one_users_is_not_brought_back_for_another() {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let (id, _) = opened(&server);
+    let login = |user: &str| {
+        let body = json!({"user": user}).to_string();
+        let (status, text) = server.ask("POST", &format!("/v1/sessions/{id}/login"), None, &body);
+        assert_eq!(status, 200, "{text}");
+    };
+    login("alice");
+    server.put(&id, 1, "variables/card", "\"alice's\"");
+    let file = backup(&sandbox, "backup");
+    login("bob");
+    server.put(&id, 1, "variables/card", "\"bob's\"");
+    stop(server);
+    assert_eq!(restore(&sandbox, &file)["live"], 1);
+    let server = start(&sandbox);
+    let path = format!("/v1/sessions/{id}/processes/1/variables/card");
+    assert_eq!(
+        server.ask("GET", &path, None, ""),
+        (200, "\"bob's\"".into())
+    );
+}
+
+/// The last row of what a restore ends may leave its number nowhere else.
+#[test]
+fn a_restore_that_ends_processes_at_once_is_opened_again() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["--closing-grace-period", "0s", "--on-close", "save"]);
+    opened(&server);
+    let file = backup(&sandbox, "backup");
+    server.open_mobile("ana", 2);
+    stop(server);
+    assert_eq!(restore(&sandbox, &file)["ended"], 1);
+    check_whole(&sandbox);
+    stop(start(&sandbox));
+}
+
+/// Ends a command with kill -9 at its n-th call that moves, removes or syncs a file; whether it ended by itself.
+fn killed_at(sandbox: &Sandbox, call: usize, arguments: &[&str]) -> bool {
+    let calls = "rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,fsync,fdatasync";
+    let sessionctl = env!("CARGO_BIN_EXE_sessionctl");
+    let status = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={calls}"),
+        ])
+        .args(["-e", &format!("inject={calls}:signal=KILL:when={call}")])
+        .arg(sessionctl)
+        .args(arguments)
+        .env_clear()
+        .env("HOME", sandbox.path("home"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("strace, which tests/run installs");
+    status.code() == Some(0)
+}
+
+/// Kills a restore over a store at each of its steps in turn: then the store is refused, or as it was, or restored; never is
+/// what was closed back.
+fn kill_at_every_step(damage: impl Fn(&Path)) -> usize {
+    let sandbox = Sandbox::new();
+    let server = start(&sandbox);
+    let closed = opened(&server);
+    opened(&server);
+    let file = backup(&sandbox, "backup");
+    sandbox.run(&["close-session", &closed.0]).ok();
+    stop(server);
+    damage(&sandbox.data());
+    let store = sandbox.path("store");
+    fs::rename(sandbox.data(), &store).unwrap();
+    let data = sandbox.data();
+    let data = data.to_str().unwrap();
+    let mut refused = 0;
+    for call in 1.. {
+        let _ = fs::remove_dir_all(data);
+        copy(&store, Path::new(data));
+        let arguments = ["--local", data, "store", "restore", &file, "--yes"];
+        if killed_at(&sandbox, call, &arguments) {
+            assert!(call > 10, "it makes more calls than {call}");
+            return refused;
+        }
+        // A session that is closing has a method to run, and no cookie.
+        let is_back = |line: &str| line.contains(&closed.0) && !line.contains("\"closing\"");
+        let list = local(&sandbox, &["list", "-o", "jsonl"]);
+        if list.code == 0 {
+            assert!(
+                !list.stdout.lines().any(is_back),
+                "step {call}: {}",
+                list.stdout
+            );
+        } else {
+            refused += 1;
+        }
+        restore(&sandbox, &file);
+        check_whole(&sandbox);
+        let list = local(&sandbox, &["list", "-o", "jsonl"]).ok();
+        assert!(!list.lines().any(is_back), "step {call}: {list}");
+    }
+    refused
+}
+
+#[test]
+fn s12_a_restore_over_its_store_may_be_killed_at_every_step() {
+    assert_eq!(kill_at_every_step(|_| {}), 0, "it is one transaction");
+}
+
+#[test]
+fn s12_a_restore_over_a_damaged_store_may_be_killed_at_every_step() {
+    let cut = |data: &Path| fs::write(data.join("sessions.sqlite"), "x".repeat(9_000)).unwrap();
+    assert!(
+        kill_at_every_step(cut) > 10,
+        "a damaged store is refused in any case"
+    );
+}
+
 #[test]
 fn a_damaged_store_is_told_of_put_aside_and_replaced() {
     let sandbox = Sandbox::new();
@@ -256,6 +470,20 @@ fn nothing_is_restored_that_is_not_asked_for() {
     assert_eq!(told.code, 0);
     let missing = local(&sandbox, &["store", "restore", "/nowhere", "--yes"]);
     assert_eq!(missing.code, 1);
+    let empty = sandbox.path("empty");
+    fs::write(&empty, "").unwrap();
+    let wrong = local(
+        &sandbox,
+        &["store", "restore", empty.to_str().unwrap(), "--yes"],
+    );
+    assert_eq!(wrong.code, 6, "nothing is no backup: {}", wrong.stderr);
+    // A backup is not served: it lacks what was closed since.
+    let copied = sandbox.path("copied");
+    fs::create_dir(&copied).unwrap();
+    fs::copy(&file, copied.join("sessions.sqlite")).unwrap();
+    let served = sandbox.run(&["--local", copied.to_str().unwrap(), "open-session"]);
+    assert_ne!(served.code, 0);
+    assert!(served.stderr.contains("is a backup"), "{}", served.stderr);
     let text = sandbox.path("text");
     fs::write(&text, "no backup".repeat(200)).unwrap();
     let wrong = local(

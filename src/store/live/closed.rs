@@ -47,6 +47,13 @@ impl Closed {
         })
     }
 
+    /// What was left of closed sessions goes to nobody any more.
+    fn dismiss_saved(&mut self) {
+        for tombstone in self.by_id.values_mut() {
+            tombstone.inherited = true;
+        }
+    }
+
     fn forget(&mut self, id: SessionId) -> Option<Tombstone> {
         let tombstone = self.by_id.remove(&id)?;
         self.by_end.remove(&tombstone.seq);
@@ -60,6 +67,11 @@ impl Closed {
 }
 
 impl LiveSet {
+    /// What was left of closed sessions goes to nobody any more (C05).
+    pub(in crate::store) fn dismiss_saved_of_closed(&mut self) {
+        self.closed.dismiss_saved();
+    }
+
     /// Forgets sessions that were closed before an instant; those whose method is still to run are kept.
     pub(super) fn forget(&mut self, before: Timestamp, limit: usize) -> Prepared {
         let old = |id: &&SessionId| {

@@ -500,7 +500,7 @@ impl LiveSet {
     }
 
     /// The audit record of an order (S32).
-    pub(super) fn audited(&mut self, order: Order) -> Row {
+    pub(in crate::store) fn audited(&mut self, order: Order) -> Row {
         Row::Audited {
             seq: self.next_seq(),
             order: Box::new(order),

@@ -98,6 +98,11 @@ impl LiveSet {
         }
     }
 
+    /// Leaves numbers out: the next change has a greater one than `seq`.
+    pub(in crate::store) fn leap_to(&mut self, seq: Seq, at: Timestamp) {
+        self.restored(seq, at);
+    }
+
     /// Everything up to `seq` was on disk, and so was it that `at` had come.
     pub(in crate::store) fn restored(&mut self, seq: Seq, at: Timestamp) {
         self.last_seq = self.last_seq.max(seq);

@@ -42,12 +42,6 @@ pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> R
     )
 }
 
-/// The number of the last record.
-pub(super) fn last(connection: &Connection) -> Result<Seq> {
-    let sql = "SELECT ifnull(max(seq), 0) FROM audit";
-    connection.query_row(sql, [], |row| seq(row, 0))
-}
-
 /// One page of the records, the last one first.
 pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<AuditPage> {
     let mut select = connection.prepare_cached(&format!(

@@ -10,8 +10,8 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use super::load::load;
-use super::mark::{self, Identity};
-use super::schema::{APPLICATION_ID, check_version, sqlite};
+use super::mark::{self, Known};
+use super::schema::{check_version, sqlite};
 use super::{OpenError, settings};
 use crate::store::Census;
 use crate::store::live::LiveSet;
@@ -76,9 +76,12 @@ pub fn back_up(path: &Path, into: &Path) -> Result<BackedUp, BackupError> {
     // Before the copy: a server that runs goes on meanwhile.
     let marked = mark::read(path);
     copy_into(path, copy.path())?;
-    let (live, identity) = read(copy.path())?;
-    if let (Some(marked), Some(identity)) = (marked, identity) {
-        mark::compare(path, marked, identity, live.durable())?;
+    let (live, known) = read(copy.path())?;
+    mark::check(path, marked, &known)?;
+    if known.identity.is_some() {
+        let marked =
+            Connection::open(copy.path()).and_then(|copy| settings::write_is_backup(&copy, true));
+        marked.map_err(sqlite(copy.path()))?;
     }
     let bytes = copy.as_file().metadata().map_err(failed)?.len();
     copy.as_file().sync_all().map_err(failed)?;
@@ -104,7 +107,7 @@ fn copy_into(path: &Path, copy: &Path) -> Result<(), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(&sqlite)?;
     connection.busy_timeout(PATIENCE).map_err(&sqlite)?;
-    if check_version(&connection, path)? == 0 {
+    if check_version(&connection, path)? == 0 && mark::read(path).is_none() {
         return Err(BackupError::Empty(path.into()));
     }
     // One reading transaction over the whole database; what was deleted is not taken along.
@@ -112,16 +115,13 @@ fn copy_into(path: &Path, copy: &Path) -> Result<(), BackupError> {
     connection
         .execute("VACUUM INTO ?1", [&into])
         .map_err(&sqlite)?;
-    let copied = Connection::open(copy).map_err(&sqlite)?;
-    let marked = copied.pragma_update(None, "application_id", APPLICATION_ID);
-    marked.map_err(&sqlite)?;
     Ok(())
 }
 
-fn read(copy: &Path) -> Result<(LiveSet, Option<Identity>), BackupError> {
+fn read(copy: &Path) -> Result<(LiveSet, Known), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(copy, flags).map_err(sqlite(copy))?;
     let version = check_version(&connection, copy)?;
-    let identity = settings::read_identity(&connection, version).map_err(sqlite(copy))?;
-    Ok((load(&connection, copy, version)?.live, identity))
+    let known = settings::read_known(&connection, version).map_err(sqlite(copy))?;
+    Ok((load(&connection, copy, version)?.live, known))
 }

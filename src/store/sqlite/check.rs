@@ -7,11 +7,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 use super::load::{Loaded, load};
 use super::schema::{check_version, sqlite};
-use super::{mark, settings};
+use super::{audit, mark, settings};
 use crate::session::Seq;
 use crate::store::Census;
 
-/// What must hold between the tables, and the question that finds what does not.
+/// What must hold between the tables, and the question that finds what does not. The first ones are asked at every start.
 const RULES: [(&str, &str); 7] = [
     (
         "every process, variable, selection and lock belongs to a session",
@@ -22,6 +22,10 @@ const RULES: [(&str, &str); 7] = [
     (
         "every closing under way has its session",
         "SELECT count(*) FROM closings WHERE closed_at IS NULL AND session_seq NOT IN (SELECT seq FROM sessions)",
+    ),
+    (
+        "what is closed has an end",
+        "SELECT count(*) FROM closings WHERE (closed_at IS NULL) <> (end_seq IS NULL)",
     ),
     (
         "every session is closed at most once",
@@ -39,11 +43,10 @@ const RULES: [(&str, &str); 7] = [
         "every record is locked at most once",
         "SELECT count(*) FROM (SELECT 1 FROM locks GROUP BY table_name, record HAVING count(*) > 1)",
     ),
-    (
-        "what is closed has an end",
-        "SELECT count(*) FROM closings WHERE (closed_at IS NULL) <> (end_seq IS NULL)",
-    ),
 ];
+
+/// Rules that cost next to nothing, however many sessions there are.
+const RULES_AT_START: usize = 3;
 
 /// Problems of the file that are told at most.
 const TOLD: usize = 20;
@@ -105,25 +108,54 @@ pub fn check(path: &Path) -> Result<CheckedStore, OpenError> {
             checked.tell(rule, wrong);
         }
     }
-    if version == 0 {
-        checked.tell("every value can be read", None);
-        return Ok(checked);
+    let known = settings::read_known(&snapshot, version).map_err(sqlite(path));
+    let wrong = known
+        .and_then(|known| mark::check(path, marked, &known))
+        .err();
+    checked.tell(
+        "nothing that was acknowledged is missing",
+        wrong.as_ref().map(in_full),
+    );
+    if version > 0 {
+        let loaded = load(&snapshot, path, version);
+        let wrong = loaded.as_ref().err().map(in_full);
+        checked.tell("every value can be read", wrong);
+        if let Ok(Loaded { live, .. }) = loaded {
+            (checked.census, checked.last) = (Some(live.census()), Some(live.durable()));
+        }
     }
-    let loaded = load(&snapshot, path, version);
-    let wrong = loaded.as_ref().err().map(in_full);
-    checked.tell("every value can be read", wrong);
-    if let Ok(Loaded { live, .. }) = loaded {
-        let last = live.durable();
-        (checked.census, checked.last) = (Some(live.census()), Some(last));
-        let identity = settings::read_identity(&snapshot, version).map_err(sqlite(path))?;
-        let wrong =
-            identity.and_then(|identity| mark::compare(path, marked?, identity, last).err());
-        checked.tell(
-            "nothing that was acknowledged is missing",
-            wrong.map(|error| in_full(&error)),
-        );
+    if version >= 5 {
+        let wrong = match audit::verify(&snapshot) {
+            Ok(verdict) => verdict
+                .broken_at
+                .map(|seq| format!("record {seq} was changed")),
+            Err(error) => Some(error.to_string()),
+        };
+        checked.tell("the audit record is what was written", wrong);
     }
     Ok(checked)
+}
+
+/// What is wrong with a database, as far as every start looks.
+pub(super) fn first_problem(
+    connection: &Connection,
+    version: i64,
+) -> rusqlite::Result<Option<String>> {
+    let problem: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if problem != "ok" {
+        return Ok(Some(problem));
+    }
+    if version < 4 {
+        return Ok(None);
+    }
+    for (rule, question) in &RULES[..RULES_AT_START] {
+        let count: i64 = connection.query_row(question, [], |row| row.get(0))?;
+        if count > 0 {
+            return Ok(Some(format!("not {rule}: {}", exceptions(count))));
+        }
+    }
+    Ok(None)
 }
 
 fn exceptions(count: i64) -> String {

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::columns::Result;
 use super::schema::{options, sqlite};
-use super::{OpenError, audit, closings, processes, runs, sessions, settings};
+use super::{OpenError, closings, processes, runs, sessions, settings};
 use crate::on_close::Method;
 use crate::options::{Origin, Settings};
 use crate::session::Seq;
@@ -53,9 +53,8 @@ fn fill(connection: &Connection, version: i64, loaded: &mut Loaded) -> Result<()
     let live = &mut loaded.live;
     let (seq, instant) = settings::read_latest(connection, version)?;
     live.restored(seq, instant);
-    if version >= 5 {
-        live.restored(audit::last(connection)?, instant);
-    }
+    let known = settings::read_known(connection, version)?;
+    live.restored(known.last, instant);
     let (mut kept, mut runs_of) = match version {
         ..4 => Default::default(),
         _ => (

@@ -9,6 +9,9 @@ use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, Result};
 /// Pages of the log from which on it goes into the database; as many as SQLite itself takes.
 const PAGES: i32 = 1_000;
 
+/// How often a program is waited for that reads, each time as long as the connection waits for a lock (5 s).
+const TRIES: u32 = 12;
+
 /// Puts into the database, synced, whatever the log has, and begins the log anew.
 ///
 /// What is read from the log may be nowhere but in the system's memory: a sync of it that failed before the restart does not
@@ -16,10 +19,22 @@ const PAGES: i32 = 1_000;
 pub(super) fn settle(connection: &Connection) -> Result<()> {
     // Waits for nobody, and tells whether there is anything in the log.
     let (pages, _) = connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE)?;
-    if pages > 0 {
-        connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE)?;
+    if pages <= 0 {
+        return Ok(());
     }
-    Ok(())
+    for _ in 1..TRIES {
+        match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
+            Err(error) if is_in_use(&error) => {
+                tracing::warn!(
+                    "another program reads the store, whose log is to go into the database first: the start waits for it"
+                );
+            }
+            settled => return settled.map(drop),
+        }
+    }
+    connection
+        .wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE)
+        .map(drop)
 }
 
 /// Lets the log go into the database as SQLite does it by itself, but for its failures: they are those of the commit

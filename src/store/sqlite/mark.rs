@@ -40,30 +40,39 @@ impl Mark {
     }
 }
 
-/// Refuses a database that is not the one that acknowledged changes, or has less of them. A mark that cannot be read, as
-/// after the machine lost its power, says nothing.
-pub(super) fn check(path: &Path, identity: Identity, last: Seq) -> Result<(), OpenError> {
-    match read(path) {
-        Some(marked) => compare(path, marked, identity, last),
-        None => Ok(()),
-    }
+/// What a database tells of itself without being read as a whole.
+pub(super) struct Known {
+    /// An older version's does not tell.
+    pub(super) identity: Option<Identity>,
+    /// Which store it was before all of its sessions were closed: if that was cut off, the mark is still that one's.
+    pub(super) before: Option<Identity>,
+    /// The last change that it has.
+    pub(super) last: Seq,
+    pub(super) is_backup: bool,
 }
 
-/// The same with a mark that was read before.
-pub(super) fn compare(
+/// Refuses a database that is not the one that acknowledged changes, or has less of them. Without a mark, or with one that
+/// cannot be read, as after the machine lost its power, nothing is known.
+pub(super) fn check(
     path: &Path,
-    (marked, acknowledged): (Identity, Seq),
-    identity: Identity,
-    last: Seq,
+    marked: Option<(Identity, Seq)>,
+    known: &Known,
 ) -> Result<(), OpenError> {
-    if marked != identity {
+    if known.is_backup {
+        return Err(OpenError::Backup(path.into()));
+    }
+    let Some((marked, acknowledged)) = marked else {
+        return Ok(());
+    };
+    // A mark is made by a version that gives its store an identity.
+    if known.identity != Some(marked) && known.before != Some(marked) {
         return Err(OpenError::AnotherStore(path.into()));
     }
-    if acknowledged > last {
+    if acknowledged > known.last {
         return Err(OpenError::LostChanges {
             path: path.into(),
             acknowledged: acknowledged.0,
-            found: last.0,
+            found: known.last.0,
         });
     }
     Ok(())
@@ -108,14 +117,42 @@ mod tests {
             mark.set(seq).unwrap();
             assert_eq!(read(&database), Some((ID, seq)));
         }
-        check(&database, ID, Seq(42)).unwrap();
+        let known = |identity, before, last| {
+            let last = Seq(last);
+            let known = Known {
+                identity,
+                before,
+                last,
+                is_backup: false,
+            };
+            check(&database, read(&database), &known)
+        };
+        known(Some(ID), None, 42).unwrap();
+        let backup = Known {
+            identity: Some(ID),
+            before: None,
+            last: Seq(42),
+            is_backup: true,
+        };
         assert!(matches!(
-            check(&database, ID, Seq(41)),
-            Err(OpenError::LostChanges { .. })
+            check(&database, None, &backup),
+            Err(OpenError::Backup(_))
         ));
+        known(Some([8; 16]), Some(ID), 99).unwrap();
+        for (identity, before, last) in [
+            (Some([8; 16]), None, 42),
+            (None, None, 42),
+            (None, None, 0),
+            (Some([8; 16]), Some([9; 16]), 99),
+        ] {
+            assert!(matches!(
+                known(identity, before, last),
+                Err(OpenError::AnotherStore(_))
+            ));
+        }
         assert!(matches!(
-            check(&database, [8; 16], Seq(42)),
-            Err(OpenError::AnotherStore(_))
+            known(Some(ID), None, 41),
+            Err(OpenError::LostChanges { .. })
         ));
     }
 

@@ -4,11 +4,13 @@
 mod audit;
 mod backup;
 mod check;
+mod close_all;
 mod closings;
 mod columns;
 mod load;
 mod log;
 mod mark;
+mod merge;
 mod place;
 mod processes;
 mod reader;
@@ -21,7 +23,7 @@ mod settings;
 mod writer;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
@@ -30,11 +32,11 @@ use tokio::sync::{Notify, watch};
 
 pub use self::backup::{BackedUp, BackupError, back_up};
 pub use self::check::{CheckedStore, check};
-use self::load::Loaded;
+pub use self::close_all::CloseAll;
 pub(super) use self::place::Place;
 use self::reader::Reader;
-pub use self::restore::{CloseAll, Over, RestoreError, Restored, Restoring};
-use self::schema::Opened;
+pub use self::restore::{Over, RestoreError, Restored, Restoring};
+use self::schema::{LookedAt, Opened};
 use self::writer::Writer;
 use super::directory::{DataDir, DirectoryError};
 use super::live::{LiveSet, Prepared, Told, named};
@@ -101,6 +103,17 @@ pub enum OpenError {
     /// The database is not the one whose changes were acknowledged last.
     #[error("{} is not the store that was here before: a copy of another one", .0.display())]
     AnotherStore(PathBuf),
+    /// The file is damaged, or its tables contradict each other.
+    #[error("{} is damaged: {problem}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong first.
+        problem: String,
+    },
+    /// The file is a backup, which lacks what was closed since it was made.
+    #[error("{} is a backup, and not a store to go on with", .0.display())]
+    Backup(PathBuf),
     /// Changes were acknowledged that are not there.
     #[error(
         "{} lacks changes that were acknowledged: the last one is {found}, and it was {acknowledged}; it was cut, or is an older copy",
@@ -126,6 +139,34 @@ pub enum OpenError {
     /// The writer thread did not start.
     #[error("cannot start the thread that writes the store")]
     Thread(#[source] std::io::Error),
+}
+
+impl OpenError {
+    /// Whether the disk has no room: another try may go well without anything else being changed.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            Self::Directory(DirectoryError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::StorageFull
+            }
+            _ => false,
+        }
+    }
+
+    /// The same about another file: the one that somebody named, in place of a copy of it.
+    fn about(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::NotAStore(_) => Self::NotAStore(path),
+            Self::NewerSchema { found, known, .. } => Self::NewerSchema { path, found, known },
+            Self::Damaged { problem, .. } => Self::Damaged { path, problem },
+            Self::Options { source, .. } => Self::Options { path, source },
+            Self::Sqlite { source, .. } => Self::Sqlite { path, source },
+            other => other,
+        }
+    }
 }
 
 /// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
@@ -212,7 +253,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_read_only(directory: DataDir) -> Result<Self, OpenError> {
-        let Loaded { live, method, .. } = schema::open_for_looking(&directory.database())?;
+        let LookedAt { live, method, .. } = schema::look(&directory.database())?;
         Ok(Self {
             reader: Arc::new(Reader::new(directory.database())),
             latest: live.latest(),

@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -17,7 +18,15 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// The files of a store as they were when it was opened.
 #[derive(Default)]
-pub(in crate::store) struct Place(Vec<(PathBuf, Identity)>);
+pub(in crate::store) struct Place(Vec<Named>);
+
+/// A file, by its name.
+struct Named {
+    path: PathBuf,
+    opened: Identity,
+    /// The database and its log never become shorter while they are open.
+    longest: Option<AtomicU64>,
+}
 
 /// What a file is besides its name. No other file has it while somebody has this one open.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +44,9 @@ pub(super) enum Lost {
         .0.display()
     )]
     Replaced(PathBuf),
+    /// Somebody cut the file.
+    #[error("{} was cut while the server had it", .0.display())]
+    Cut(PathBuf),
     /// Where a name leads is not to be learned.
     #[error("the data directory cannot be looked into any more ({}: {source})", path.display())]
     Hidden { path: PathBuf, source: io::Error },
@@ -47,7 +59,7 @@ impl Place {
         for ending in BESIDE {
             let mut path = directory.database().into_os_string();
             path.push(ending);
-            this.add(path.into())?;
+            this.add(path.into(), ending == "-wal")?;
         }
         Ok(this)
     }
@@ -56,22 +68,42 @@ impl Place {
     pub(super) fn of_looking(directory: &DataDir) -> Result<Self, OpenError> {
         let (path, lock) = directory.lock();
         let found = lock.metadata().map_err(cannot_look(&path))?;
-        let mut this = Self(vec![(path, Identity::of(&found))]);
-        this.add(directory.database())?;
+        let mut this = Self(vec![Named {
+            path,
+            opened: Identity::of(&found),
+            longest: None,
+        }]);
+        this.add(directory.database(), true)?;
         Ok(this)
     }
 
-    fn add(&mut self, path: PathBuf) -> Result<(), OpenError> {
+    fn add(&mut self, path: PathBuf, only_grows: bool) -> Result<(), OpenError> {
         let found = fs::metadata(&path).map_err(cannot_look(&path))?;
-        self.0.push((path, Identity::of(&found)));
+        self.0.push(Named {
+            path,
+            opened: Identity::of(&found),
+            longest: only_grows.then(|| AtomicU64::new(found.len())),
+        });
         Ok(())
     }
 
     /// Fails if a name leads elsewhere now.
     pub(super) fn check(&self) -> Result<(), Lost> {
-        for (path, opened) in &self.0 {
+        for Named {
+            path,
+            opened,
+            longest,
+        } in &self.0
+        {
             match fs::metadata(path) {
-                Ok(found) if Identity::of(&found) == *opened => {}
+                Ok(found) if Identity::of(&found) == *opened => {
+                    let length = found.len();
+                    let is_cut =
+                        |longest: &AtomicU64| longest.fetch_max(length, Ordering::Relaxed) > length;
+                    if longest.as_ref().is_some_and(is_cut) {
+                        return Err(Lost::Cut(path.clone()));
+                    }
+                }
                 Ok(_) => return Err(Lost::Replaced(path.clone())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(Lost::Replaced(path.clone()));

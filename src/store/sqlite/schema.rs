@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::close_all::{self, CloseAll};
 use super::load::{Loaded, load};
-use super::mark::{Identity, Mark};
-use super::restore::{self, CloseAll};
-use super::{OpenError, log, mark, settings};
+use super::mark::{Identity, Known, Mark};
+use super::{OpenError, check, log, mark, settings};
 use crate::clock::Timestamp;
 use crate::on_close::Method;
 use crate::options::{OptionError, Origin, Settings};
@@ -19,7 +19,7 @@ use crate::store::directory::DirectoryError;
 use crate::store::live::LiveSet;
 
 /// Marks the file as ours: "SESS".
-pub(super) const APPLICATION_ID: i64 = 0x5345_5353;
+const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
 const MIGRATIONS: [&str; 5] = [
@@ -165,8 +165,8 @@ const MIGRATIONS: [&str; 5] = [
     -- When a process that closes alone has had its time.
     ALTER TABLE processes ADD COLUMN ends_at INTEGER;
     -- Which store this is: a copy of it is known by that, another one too.
-    CREATE TABLE identity (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), id BLOB NOT NULL) STRICT;
-    INSERT INTO identity VALUES (0, randomblob(16));
+    CREATE TABLE identity (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), id BLOB NOT NULL, before BLOB, is_backup INTEGER NOT NULL DEFAULT 0) STRICT;
+    INSERT INTO identity (only_row, id) VALUES (0, randomblob(16));
     -- What operators ordered; each row has a hash of itself and of the one before.
     CREATE TABLE audit (
         seq INTEGER PRIMARY KEY,
@@ -183,7 +183,7 @@ const MIGRATIONS: [&str; 5] = [
 ];
 
 /// The version that the last migration makes.
-const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// More than there are statements that are used again and again.
 const PREPARED_STATEMENTS: usize = 64;
@@ -211,10 +211,8 @@ pub(super) fn open_for_changes(
     path: &Path,
     start: Option<(Settings, &Method)>,
 ) -> Result<Opened, OpenError> {
-    let (connection, loaded) = open(path, start)?;
-    let identity = identity(&connection, path)?;
-    mark::check(path, identity, loaded.live.durable())?;
-    marked(path, connection, loaded, identity)
+    let (connection, loaded) = open(path, start, mark::read(path))?;
+    marked(path, connection, loaded)
 }
 
 /// The same for a database that may be an older copy: whatever it has less than was acknowledged, every session that lives
@@ -224,21 +222,19 @@ pub(super) fn open_closing_all(
     start: Option<(Settings, &Method)>,
     order: &CloseAll,
 ) -> Result<(Opened, usize), OpenError> {
-    let (mut connection, mut loaded) = open(path, start)?;
+    let (mut connection, mut loaded) = open(path, start, None)?;
     if let Some((_, acknowledged)) = mark::read(path) {
         loaded.live.restored(acknowledged, Timestamp::EPOCH);
     }
-    let closed = restore::close_all(&mut connection, &mut loaded, order).map_err(sqlite(path))?;
-    let identity = identity(&connection, path)?;
-    Ok((marked(path, connection, loaded, identity)?, closed))
+    let closed = close_all::close_all(&mut connection, &mut loaded, order).map_err(sqlite(path))?;
+    Ok((marked(path, connection, loaded)?, closed))
 }
 
-fn marked(
-    path: &Path,
-    connection: Connection,
-    loaded: Loaded,
-    identity: Identity,
-) -> Result<Opened, OpenError> {
+fn marked(path: &Path, connection: Connection, loaded: Loaded) -> Result<Opened, OpenError> {
+    let known = settings::read_known(&connection, KNOWN_VERSION).map_err(sqlite(path))?;
+    let identity = known
+        .identity
+        .ok_or_else(|| OpenError::NotAStore(path.into()))?;
     let Loaded {
         live,
         ended,
@@ -261,24 +257,23 @@ fn marked(
     })
 }
 
-fn identity(connection: &Connection, path: &Path) -> Result<Identity, OpenError> {
-    let identity = settings::read_identity(connection, KNOWN_VERSION).map_err(sqlite(path))?;
-    identity.ok_or_else(|| OpenError::NotAStore(path.into()))
-}
-
 fn open(
     path: &Path,
     start: Option<(Settings, &Method)>,
+    marked: Option<(Identity, Seq)>,
 ) -> Result<(Connection, Loaded), OpenError> {
     create_file(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
-    check_version(&connection, path)?;
+    let version = check_version(&connection, path)?;
+    // Refused before anything is changed.
+    let known = settings::read_known(&connection, version).map_err(sqlite(path))?;
+    mark::check(path, marked, &known)?;
+    check_file(&connection, path, version)?;
     prepare(&mut connection).map_err(sqlite(path))?;
     log::settle(&connection).map_err(sqlite(path))?;
     sync_directory(path)?;
     if let Some((settings, method)) = start {
-        // Refused before anything is changed.
         let run_time = settings::read_layer(&connection, Origin::RunTime).map_err(sqlite(path))?;
         settings
             .clone()
@@ -290,24 +285,36 @@ fn open(
     Ok((connection, loaded))
 }
 
+/// A database that was only looked at.
+pub(super) struct LookedAt {
+    pub(super) connection: Connection,
+    pub(super) live: LiveSet,
+    /// What the last server called as its on-close method.
+    pub(super) method: Method,
+    pub(super) known: Known,
+}
+
 /// Reads the database and changes nothing in it.
-pub(super) fn open_for_looking(path: &Path) -> Result<Loaded, OpenError> {
+pub(super) fn look(path: &Path) -> Result<LookedAt, OpenError> {
     if !path.exists() {
         return Err(DirectoryError::Missing(path.parent().unwrap_or(path).into()).into());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
-    match check_version(&connection, path)? {
-        0 => Ok(Loaded::nothing()),
-        version => {
-            let loaded = load(&connection, path, version)?;
-            let identity = settings::read_identity(&connection, version).map_err(sqlite(path))?;
-            if let Some(identity) = identity {
-                mark::check(path, identity, loaded.live.durable())?;
-            }
-            Ok(loaded)
-        }
-    }
+    let version = check_version(&connection, path)?;
+    let known = settings::read_known(&connection, version).map_err(sqlite(path))?;
+    mark::check(path, mark::read(path), &known)?;
+    check_file(&connection, path, version)?;
+    let Loaded { live, method, .. } = match version {
+        0 => Loaded::nothing(),
+        version => load(&connection, path, version)?,
+    };
+    Ok(LookedAt {
+        connection,
+        live,
+        method,
+        known,
+    })
 }
 
 /// Made before SQLite does it, so that no umask opens it to others; the `-wal` and `-shm` files take its mode over.
@@ -327,6 +334,24 @@ fn sync_directory(path: &Path) -> Result<(), OpenError> {
     let directory = path.parent().unwrap_or(path);
     let synced = File::open(directory).and_then(|file| file.sync_all());
     synced.map_err(|source| io(directory, "sync the directory", source))
+}
+
+/// Refuses a file that SQLite finds damaged, and tables that contradict each other: half of a store is none.
+fn check_file(connection: &Connection, path: &Path, version: i64) -> Result<(), OpenError> {
+    let problem = check::first_problem(connection, version).map_err(sqlite(path))?;
+    problem.map_or(Ok(()), |problem| {
+        Err(OpenError::Damaged {
+            path: path.into(),
+            problem,
+        })
+    })
+}
+
+/// The version of the store at `path`; 0 if it is empty.
+pub(super) fn version_of(path: &Path) -> Result<i64, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite(path))?;
+    check_version(&connection, path)
 }
 
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {

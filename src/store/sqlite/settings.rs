@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::columns::{Result, as_json, execute, from_json, number, seq, time};
-use super::mark::Identity;
+use super::mark::Known;
 use crate::clock::Timestamp;
 use crate::on_close::Method;
 use crate::options::{Layer, OptionSpec, Origin, Settings};
@@ -90,19 +90,47 @@ pub(super) fn write_number(transaction: &Transaction<'_>, seq: Seq) -> Result<()
     )
 }
 
-/// Which store it is; an older version's does not tell yet.
-pub(super) fn read_identity(connection: &Connection, version: i64) -> Result<Option<Identity>> {
-    match version {
-        ..5 => Ok(None),
-        _ => connection
-            .query_row("SELECT id FROM identity", [], |row| row.get(0))
-            .map(Some),
+/// Which store it is, and how far its changes go. Every change leaves its number in one of these places.
+pub(super) fn read_known(connection: &Connection, version: i64) -> Result<Known> {
+    if version < 5 {
+        return Ok(Known {
+            identity: None,
+            before: None,
+            last: Seq(0),
+            is_backup: false,
+        });
     }
+    let last = connection.query_row(
+        "SELECT max(
+            ifnull((SELECT max(seq) FROM latest), 0),
+            ifnull((SELECT max(seq) FROM sessions), 0),
+            ifnull((SELECT max(seq) FROM closings), 0),
+            ifnull((SELECT max(end_seq) FROM closings WHERE end_seq IS NOT NULL), 0),
+            ifnull((SELECT max(seq) FROM late_runs), 0),
+            ifnull((SELECT max(seq) FROM audit), 0)
+        )",
+        [],
+        |row| seq(row, 0),
+    )?;
+    connection.query_row("SELECT id, before, is_backup FROM identity", [], |row| {
+        Ok(Known {
+            identity: row.get(0)?,
+            before: row.get(1)?,
+            last,
+            is_backup: row.get(2)?,
+        })
+    })
+}
+
+/// Whether nobody is to go on with it, since it is a copy.
+pub(super) fn write_is_backup(connection: &Connection, is_backup: bool) -> Result<()> {
+    let sql = "UPDATE identity SET is_backup = ?1";
+    connection.execute(sql, [is_backup]).map(drop)
 }
 
 /// It is another store from here on: its changes are no longer those of the copies that were made of it.
 pub(super) fn renew_identity(transaction: &Transaction<'_>) -> Result<()> {
-    let sql = "UPDATE identity SET id = randomblob(16)";
+    let sql = "UPDATE identity SET before = id, id = randomblob(16), is_backup = 0";
     execute(transaction, sql, [])
 }
 

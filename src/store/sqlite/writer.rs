@@ -61,10 +61,10 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        if let Err(error) = self.prepare() {
-            return self.shared.poison(&error.to_string());
-        }
         let _last_words = PoisonOnPanic(Arc::clone(&self.shared));
+        if let Err(error) = self.prepare() {
+            return self.fail(&error);
+        }
         let mut flushed = 0;
         loop {
             let batch = self.shared.next(flushed);
@@ -73,9 +73,7 @@ impl Writer {
                 .commit(&batch, flush)
                 .and_then(|()| self.remove_ended(flush));
             if let Err(error) = written {
-                tracing::error!(%error, "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
-                self.shared.poison(&error.to_string());
-                return;
+                return self.fail(&error);
             }
             flushed = batch.flushes;
             self.shared
@@ -87,6 +85,11 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    fn fail(&self, error: &dyn std::error::Error) {
+        tracing::error!(%error, "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
+        self.shared.poison(&error.to_string());
     }
 
     fn prepare(&mut self) -> rusqlite::Result<()> {
