@@ -87,6 +87,12 @@ impl Place {
         Ok(())
     }
 
+    /// The directory, as it was named.
+    pub(super) fn directory(&self) -> &Path {
+        let first = self.0.first().and_then(|named| named.path.parent());
+        first.unwrap_or(Path::new(""))
+    }
+
     /// Fails if a name leads elsewhere now.
     pub(super) fn check(&self) -> Result<(), Lost> {
         for Named {

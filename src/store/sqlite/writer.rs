@@ -88,7 +88,8 @@ impl Writer {
     }
 
     fn fail(&self, error: &dyn std::error::Error) {
-        tracing::error!(%error, "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
+        let directory = self.shared.place.directory();
+        tracing::error!(%error, directory = %directory.display(), "the store cannot be relied on: nothing is acknowledged, nobody is let in; mend the cause, then restart the server");
         self.shared.poison(&error.to_string());
     }
 
