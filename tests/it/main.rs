@@ -32,6 +32,7 @@ mod killer_made_up;
 mod killer_runs;
 mod limits_contract;
 mod local;
+mod lock_at_a_stop;
 mod model;
 mod model_drivers;
 mod model_endings;
