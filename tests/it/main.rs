@@ -26,6 +26,8 @@ mod generated;
 mod killer;
 mod killer_check;
 mod killer_clients;
+mod killer_copies;
+mod killer_deaths;
 mod killer_history;
 mod killer_look;
 mod killer_made_up;
