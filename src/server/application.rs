@@ -1,7 +1,6 @@
 //! The application's half of the admin API: opening and signing in, processes, and what they work with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -192,20 +191,10 @@ async fn lock<T: Application>(
     body: Body,
 ) -> Result<Response, Refusal> {
     skip(body).await?;
-    let tried = shared
-        .service
-        .lock(at, record.clone(), Duration::ZERO)
-        .await;
-    let holder = match tried {
-        Err(Error::LockHeld(holder)) if !wait.is_zero() => holder,
-        tried => return Ok(json(200, &tried?)),
-    };
-    // Whoever gives up waiting lets go of what was granted meanwhile: to ask again could answer with a lock that is about to
-    // go. It was held when it was asked for, and that is the answer.
-    let waits = shared.service.lock(at, record, wait);
-    let locked = shared.waiting.unless_stopping(waits).await;
-    let lock = locked.unwrap_or(Err(Error::LockHeld(holder)))?;
-    Ok(json(200, &lock))
+    // Whoever is cut short by a stop may have been given the lock already, and is told so: a lock that nobody is told of
+    // would be held after the restart.
+    let lock = |wait| shared.service.lock(at, record.clone(), wait);
+    Ok(json(200, &shared.waiting.patient(wait, lock).await?))
 }
 
 async fn unlock<T: Application>(

@@ -1,18 +1,17 @@
 //! kill -9, again and again, while clients open, write, lock, sign in and close: what was acknowledged is true after every
-//! restart, and nothing else is (C03, C05, C08, C09, C15–C17, S08, S09, S11, S41).
+//! restart, and nothing else is (C03, C05, C08, C09, C15–C17, S08, S09, S11, S12, S41).
 //!
-//! `KILLER_SECONDS` makes it run longer, `KILLER_SEED` makes the clients draw the same numbers again.
+//! `KILLER_ROUNDS` makes it run for so many rounds, `KILLER_SECONDS` for so long; `KILLER_SEED` makes the clients draw the
+//! same numbers again.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use sessionctl::admin::Admin as _;
 use sessionctl::clock::{Clock as _, SystemClock};
 use sessionctl::error::Error;
@@ -23,10 +22,13 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use crate::killer_clients::{KillerClient, Shared, Target, Ways};
+use crate::killer_copies::Copying;
+use crate::killer_deaths::{Deaths, pause, stall};
 use crate::killer_history::{Answer, Asked, Event, Histories, Moment};
 use crate::killer_look::{Found, remembered};
 use crate::random_changes::Random;
 use crate::sandbox::{Sandbox, Server};
+use crate::store_commands::check_whole;
 
 /// Clients that work at the same time.
 const CLIENTS: u64 = 12;
@@ -35,7 +37,10 @@ const CLIENTS: u64 = 12;
 const WATCHERS: u64 = 3;
 
 /// Sessions that have ended long ago, of which each round looks at so many.
-const LOOKED_AT_AGAIN: usize = 64;
+const LOOKED_AT_AGAIN: usize = 16;
+
+/// After so long, a slow machine need not make as many rounds as others.
+const LONGEST: Duration = Duration::from_secs(240);
 
 /// Time for methods that are pending to run at the end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +74,8 @@ struct Killer {
     retries: Vec<(SessionId, Uuid)>,
     /// Bytes of what the method has kept that were read.
     read: u64,
+    /// What the last start took.
+    start_up: Duration,
     tried: Tried,
 }
 
@@ -84,9 +91,33 @@ struct Tried {
     unanswered: usize,
     ran: usize,
     late: usize,
+    copied: usize,
+    deaths: Deaths,
 }
 
 impl Tried {
+    /// Of so many rounds, some must have come at bad moments.
+    fn must_be_enough(&self, least: usize) {
+        let Self {
+            rounds,
+            unanswered,
+            copied,
+            deaths,
+            ..
+        } = self;
+        let Deaths {
+            starting,
+            alone,
+            stopping,
+            in_peace,
+        } = deaths;
+        let is_enough = *rounds >= least && unanswered > rounds && *copied > 0;
+        let is_all = [starting, alone, stopping, in_peace]
+            .iter()
+            .all(|died| **died > 0);
+        assert!(is_enough && is_all, "fewer than {least} rounds: {self:?}");
+    }
+
     fn count(&mut self, events: &[Event]) {
         for event in events {
             match (&event.asked, &event.answer) {
@@ -160,6 +191,7 @@ impl Killer {
             moment: 1,
             retries: Vec::new(),
             read: 0,
+            start_up: Duration::from_millis(50),
             tried: Tried::default(),
         }
     }
@@ -172,7 +204,10 @@ impl Killer {
             self.histories.held(),
             std::mem::take(&mut self.retries),
         ));
-        let mut events = self.work_and_kill(&shared);
+        let (mut events, copying) = self.work_and_kill(&shared);
+        // Before the next start, which waits for nobody who reads.
+        let copied = copying.map(|copying| copying.finish(&shared));
+        check_whole(&self.sandbox);
         self.restart();
         self.moment = shared.moment();
         for event in &mut events {
@@ -186,6 +221,10 @@ impl Killer {
         self.tried.count(&events);
         self.moment = shared.moment();
         let mut faults = self.histories.take(&events);
+        if let Some(copied) = copied {
+            faults.extend(self.histories.compare_copy(&copied));
+            self.tried.copied += 1;
+        }
         let found = self.look();
         faults.extend(self.histories.compare(&found, self.moment));
         self.moment = shared.moment();
@@ -196,7 +235,7 @@ impl Killer {
         self.report(&faults, &events);
     }
 
-    fn work_and_kill(&mut self, shared: &Arc<Shared>) -> Vec<Event> {
+    fn work_and_kill(&mut self, shared: &Arc<Shared>) -> (Vec<Event>, Option<Copying>) {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let seed = self.random.next();
@@ -204,48 +243,43 @@ impl Killer {
             })
             .map(|client| self.runtime.spawn(client.work()))
             .collect();
-        std::thread::sleep(Duration::from_millis(30 + self.random.below(400)));
-        if self.random.below(3) == 0 {
+        let is_long = self.random.below(8) == 0;
+        pause(&mut self.random, if is_long { 600 } else { 150 });
+        let copying = (self.random.below(10) == 0).then(|| Copying::begin(&self.sandbox, shared));
+        if self.random.below(4) == 0 {
             // From here on nothing is opened or ended: the last numbers are those of what processes do.
             shared.is_quiet.store(true, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(50));
+            pause(&mut self.random, 60);
         }
-        let stalled = (self.random.below(2) == 0).then(|| self.stall());
-        let longest = if self.random.below(4) == 0 { 400 } else { 60 };
-        std::thread::sleep(Duration::from_millis(self.random.below(longest)));
+        let stalled = (self.random.below(3) == 0).then(|| stall(&self.sandbox));
+        pause(&mut self.random, if is_long { 300 } else { 40 });
         shared.is_dying.store(true, Ordering::SeqCst);
-        self.server.signal("KILL");
-        self.server.wait();
+        let can_stop = stalled.is_none();
+        let (server, random) = (&mut self.server, &mut self.random);
+        self.tried.deaths.end(server, random, can_stop);
         drop(stalled);
+        shared.is_dead();
         let events = clients
             .into_iter()
             .map(|client| self.runtime.block_on(client));
-        events
+        let events = events
             .flat_map(|events| events.unwrap_or_else(|_| panic!("{}", self.how_again())))
-            .collect()
-    }
-
-    /// Keeps the server from committing: whatever it tells of from here on, before it is killed, was on disk before.
-    fn stall(&self) -> Connection {
-        let disk = Connection::open(self.sandbox.data().join("sessions.sqlite")).unwrap();
-        disk.busy_timeout(Duration::from_secs(5)).unwrap();
-        disk.execute_batch("BEGIN IMMEDIATE").unwrap();
-        disk
+            .collect();
+        (events, copying)
     }
 
     /// Starts the next server; now and then one dies before it is ready, or while it does what the one before has left.
     fn restart(&mut self) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         while self.random.below(3) == 0 {
-            let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-            let arguments = [&["serve", "--web", "127.0.0.1:0"], &arguments[..]].concat();
-            let mut command = self.sandbox.command(&arguments);
-            let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-            let mut child = command.spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(self.random.below(150)));
-            child.kill().unwrap();
-            child.wait().unwrap();
+            let (random, start_up) = (&mut self.random, self.start_up);
+            let deaths = &mut self.tried.deaths;
+            deaths.start_and_end(&self.sandbox, &arguments, random, start_up);
+            check_whole(&self.sandbox);
         }
+        let begun = SystemClock.now();
         (self.server, self.ways) = serve(&self.sandbox, &self.arguments);
+        self.start_up = SystemClock.now().since(begun);
     }
 
     /// What the clients know at the beginning of a round.
@@ -408,32 +442,59 @@ fn unanswered_close(event: &Event) -> Option<(SessionId, Uuid)> {
     }
 }
 
-/// Kills servers for so many seconds, or for as many as the environment says.
-fn kill_for(seconds: u64, has_method: bool) -> Tried {
+/// How many rounds are to be made, and how many a slow machine makes at least.
+struct Rounds {
+    wanted: usize,
+    least: usize,
+}
+
+/// Kills servers in so many rounds, or for as long as the environment says.
+fn kill_for(rounds: &Rounds, has_method: bool) -> Tried {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let clock = SystemClock;
     let by_time = || u64::try_from(clock.now().as_millis()).unwrap();
     let seed = number("KILLER_SEED").unwrap_or_else(by_time);
-    let seconds = number("KILLER_SECONDS").unwrap_or(seconds);
-    let until = clock.now().plus(Duration::from_secs(seconds));
+    let asked_for = number("KILLER_ROUNDS").map(|rounds| usize::try_from(rounds).unwrap());
+    let seconds = number("KILLER_SECONDS").map(Duration::from_secs);
+    let wanted = asked_for.unwrap_or(match seconds {
+        Some(_) => usize::MAX,
+        None => rounds.wanted,
+    });
+    // Whoever asks for rounds gets them, however long they take.
+    let until = match (seconds, asked_for) {
+        (Some(seconds), _) => Some(clock.now().plus(seconds)),
+        (None, Some(_)) => None,
+        (None, None) => Some(clock.now().plus(LONGEST)),
+    };
+    tell(&format!("KILLER_SEED={seed} begins"));
     let mut killer = Killer::new(seed, has_method);
-    while clock.now() < until {
+    while killer.tried.rounds < wanted && until.is_none_or(|until| clock.now() < until) {
         killer.round();
     }
     killer.finish();
-    if number("KILLER_SECONDS").is_some() {
-        #[expect(
-            clippy::print_stderr,
-            reason = "whoever lets it run for long wants to know"
-        )]
-        let () = eprintln!("KILLER_SEED={seed}: {:?}", killer.tried);
+    let tried = killer.tried;
+    tell(&format!("KILLER_SEED={seed}: {tried:?}"));
+    if seconds.is_none() && asked_for.is_none() {
+        tried.must_be_enough(rounds.least);
     }
-    killer.tried
+    tried
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever reads of a failure, or of a long run, wants to know"
+)]
+fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 #[test]
 fn s41_what_was_acknowledged_survives_kill_9_and_every_method_runs() {
-    let tried = kill_for(5, true);
+    let rounds = Rounds {
+        wanted: 240,
+        least: 150,
+    };
+    let tried = kill_for(&rounds, true);
     let Tried {
         opened,
         signed_in,
@@ -451,7 +512,11 @@ fn s41_what_was_acknowledged_survives_kill_9_and_every_method_runs() {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9_without_a_method() {
-    let tried = kill_for(2, false);
+    let rounds = Rounds {
+        wanted: 80,
+        least: 50,
+    };
+    let tried = kill_for(&rounds, false);
     assert!(
         tried.opened > 8 && tried.ended > 2,
         "too little was tried: {tried:?}"

@@ -16,6 +16,7 @@ use sessionctl::on_close::RunKey;
 use sessionctl::session::{Kind, ProcessNumber, SessionId};
 use sessionctl::token::Token;
 use sessionctl::wire::VisitBody;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::app_client::{AppClient, NO_ANSWER, unanswered};
@@ -24,7 +25,7 @@ use crate::random_changes::Random;
 use crate::sandbox::Server;
 
 /// Live sessions that are enough: then fewer are opened, and more ended.
-const ENOUGH: usize = 60;
+const ENOUGH: usize = 30;
 
 /// Records that everybody wants.
 const RECORDS: [(&str, &str); 5] = [
@@ -40,11 +41,16 @@ const NAMES: [&str; 3] = ["cart", "a/b", "名"];
 /// The time that a lease has: longer than any test.
 const LEASE: Duration = Duration::from_secs(3600);
 
+/// Time in which the clients of a dead server read what it has sent them.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
 /// What all clients share.
 pub(crate) struct Shared {
     moments: AtomicU64,
-    /// Set before the server is killed: from then on an answer may fail to come.
+    /// Set before the server is killed or stopped: from then on an answer may fail to come.
     pub(crate) is_dying: AtomicBool,
+    /// Set when the server is dead.
+    is_dead: watch::Sender<bool>,
     /// Set when no session is to be opened, signed in to or ended any more.
     pub(crate) is_quiet: AtomicBool,
     targets: Mutex<Vec<Target>>,
@@ -76,6 +82,7 @@ impl Shared {
         Self {
             moments: AtomicU64::new(moment),
             is_dying: AtomicBool::new(false),
+            is_dead: watch::Sender::new(false),
             is_quiet: AtomicBool::new(false),
             targets: Mutex::new(targets),
             held: Mutex::new(held),
@@ -89,6 +96,19 @@ impl Shared {
 
     fn is_dying(&self) -> bool {
         self.is_dying.load(Ordering::SeqCst)
+    }
+
+    /// The server is dead: nobody needs to try again.
+    pub(crate) fn is_dead(&self) {
+        self.is_dead.send_replace(true);
+    }
+
+    /// Comes back when no answer can come any more.
+    async fn no_more_answers(&self) {
+        let mut is_dead = self.is_dead.subscribe();
+        // The sender is here.
+        let _ = is_dead.wait_for(|is_dead| *is_dead).await;
+        tokio::time::sleep(LAST_ANSWERS).await;
     }
 }
 
@@ -261,15 +281,17 @@ impl KillerClient {
 
     /// Does one thing after another until the server is gone; answers what it was told.
     pub(crate) async fn work(mut self) -> Vec<Event> {
-        while !self.shared.is_dying() {
+        loop {
             let asked = self.next();
-            self.ask(asked).await;
+            // Nobody leaves before: whatever is under way when the server dies is what is of interest.
+            if !self.ask(asked).await && self.shared.is_dying() {
+                return self.events;
+            }
         }
-        self.events
     }
 
-    /// Asks, and notes what comes.
-    async fn ask(&mut self, asked: Asked) {
+    /// Asks, and notes what comes, if anything does.
+    async fn ask(&mut self, asked: Asked) -> bool {
         // Some go away before they are answered; of those who wait for a lock, many.
         let is_waiting = matches!(asked, Asked::Lock { wait, .. } if !wait.is_zero());
         let patience = match self.random.below(if is_waiting { 3 } else { 50 }) {
@@ -277,9 +299,13 @@ impl KillerClient {
             _ => NO_ANSWER,
         };
         let mut span = Span::at(self.shared.moment());
-        let answer = match tokio::time::timeout(patience, self.ways.send(&asked)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(patience, self.ways.send(&asked)) => answered.ok(),
+            () = self.shared.no_more_answers() => None,
+        };
+        let answer = match answered {
+            Some(Ok(answer)) => answer,
+            Some(Err(
                 error @ (Error::OutcomeUnknown { .. }
                 | Error::NoAnswer { .. }
                 | Error::Unreachable { .. }),
@@ -291,13 +317,14 @@ impl KillerClient {
                 );
                 Answer::None
             }
-            Ok(Err(error)) => Answer::Refused(error),
+            Some(Err(error)) => Answer::Refused(error),
             // It goes away: nobody waits for the answer.
-            Err(_) => Answer::None,
+            None => Answer::None,
         };
-        span.until = match answer {
-            Answer::None => NEVER,
-            _ => self.shared.moment(),
+        let is_answered = !matches!(answer, Answer::None);
+        span.until = match is_answered {
+            true => self.shared.moment(),
+            false => NEVER,
         };
         self.learn(&asked, &answer);
         self.events.push(Event {
@@ -305,6 +332,7 @@ impl KillerClient {
             asked,
             answer,
         });
+        is_answered
     }
 
     /// What all clients know from then on.

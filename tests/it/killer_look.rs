@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use futures_util::stream::{self, StreamExt as _};
 use sessionctl::admin::{Admin as _, HistoryQuery, ListQuery, LockQuery};
 use sessionctl::application::{Application as _, At};
 use sessionctl::context::{Context, Record};
@@ -16,6 +17,9 @@ use crate::killer_clients::Ways;
 use crate::killer_history::{
     AFTERWARDS, Fact, Histories, Moment, NEVER, ProcessStory, Span, Story, Value, slots,
 };
+
+/// Questions that are asked at the same time.
+const AT_ONCE: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Found {
@@ -38,45 +42,48 @@ impl Found {
         loop {
             let query = ListQuery { after, limit: None };
             let page = ways.admin.list(query).await.unwrap();
-            for session in page.items {
-                let details = match ways.admin.show(session.id).await {
+            let shown = page.items.iter().map(|session| async {
+                match ways.admin.show(session.id).await {
                     // It may have been closing.
-                    Err(Error::Closed(_)) => continue,
-                    details => details.unwrap(),
-                };
-                found.sessions.insert(session.id, details);
-            }
+                    Err(Error::Closed(_)) => None,
+                    details => Some((session.id, details.unwrap())),
+                }
+            });
+            found
+                .sessions
+                .extend(all(shown).await.into_iter().flatten());
             after = page.next;
             found.as_of = page.as_of;
             if after.is_none() {
                 break;
             }
         }
-        for (id, details) in &found.sessions {
-            if details.session.state == State::Closing {
-                continue;
-            }
-            for process in &details.processes {
-                let at = At {
-                    id: *id,
-                    process: process.number,
-                };
-                let key = RunKey {
-                    session: *id,
-                    process: process.number,
-                };
-                let context = ways.app.context(at).await.unwrap();
-                found.contexts.insert(key, context);
-            }
-        }
+        let sessions = found.sessions.iter();
+        let there = sessions.filter(|(_, details)| details.session.state != State::Closing);
+        let processes = there.flat_map(|(id, details)| {
+            let processes = details.processes.iter();
+            processes.map(|process| (*id, process.number))
+        });
+        let contexts = processes.map(|(session, process)| async move {
+            let id = session;
+            let context = ways.app.context(At { id, process }).await;
+            (RunKey { session, process }, context.unwrap())
+        });
+        found.contexts = all(contexts).await.into_iter().collect();
         let page = ways.admin.locks(LockQuery::default()).await.unwrap();
         found.locks = page.items;
-        for token in tokens {
+        let accepted = tokens.into_iter().map(|token| async move {
             let is_accepted = ways.check(&token, false).await.unwrap();
-            found.accepted.insert(token, is_accepted);
-        }
+            (token, is_accepted)
+        });
+        found.accepted = all(accepted).await.into_iter().collect();
         found
     }
+}
+
+/// What all of these come to, some at a time, in any order.
+async fn all<T>(of: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(of).buffer_unordered(AT_ONCE).collect().await
 }
 
 /// All sessions that the history tells of.

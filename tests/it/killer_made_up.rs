@@ -39,14 +39,14 @@ fn text(text: &str) -> Value {
 }
 
 /// Events one after another, of two mobile sessions with a process each.
-struct Tale {
-    one: SessionId,
-    two: SessionId,
-    events: Vec<Event>,
+pub(crate) struct Tale {
+    pub(crate) one: SessionId,
+    pub(crate) two: SessionId,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Tale {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(SessionId::random(), SessionId::random())
     }
 
@@ -144,7 +144,7 @@ impl Tale {
         self.with(Asked::Drop { id, request }, answer)
     }
 
-    fn closed(self) -> Self {
+    pub(crate) fn closed(self) -> Self {
         self.close(json!({"outcome": "closed", "initiated": true, "cause": "command"}))
     }
 

@@ -436,6 +436,11 @@ impl BehindServer {
         ))
     }
 
+    /// What stops the server when it goes out of scope.
+    pub(crate) fn stop_later(&mut self) -> impl Drop + use<> {
+        self.stop.take().expect("nobody has stopped it")
+    }
+
     pub(crate) fn socket(&self) -> std::path::PathBuf {
         self.disk.directory.path().join("admin.sock")
     }

@@ -166,6 +166,12 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
+    /// The exit code of one that was told to stop; it has to end soon.
+    pub(crate) fn stopped(&mut self) -> Option<i32> {
+        let ended = wait_for("the end of the server", || self.child.try_wait().unwrap());
+        ended.code()
+    }
+
     /// A client's request on the web listener, over a connection of its own: status, headers, body.
     pub(crate) fn get(
         &self,

@@ -53,7 +53,7 @@ fn refused_start(sandbox: &Sandbox) -> Ran {
     Ran::of(child.wait_with_output().unwrap())
 }
 
-fn local(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+pub(crate) fn local(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     let data = sandbox.data();
     sandbox.run(&[&["--local", data.to_str().unwrap()], arguments].concat())
 }
@@ -65,7 +65,7 @@ fn backup(sandbox: &Sandbox, name: &str) -> String {
     file
 }
 
-fn restore(sandbox: &Sandbox, file: &str) -> Value {
+pub(crate) fn restore(sandbox: &Sandbox, file: &str) -> Value {
     let arguments = ["-o", "json", "store", "restore", file, "--yes"];
     serde_json::from_str(&local(sandbox, &arguments).ok()).unwrap()
 }
@@ -80,7 +80,7 @@ fn causes(sandbox: &Sandbox) -> Vec<(String, String)> {
     told.lines().map(entry).collect()
 }
 
-fn check_whole(sandbox: &Sandbox) {
+pub(crate) fn check_whole(sandbox: &Sandbox) {
     let told = local(sandbox, &["store", "check"]);
     assert_eq!(
         (told.code, told.stderr.as_str()),
