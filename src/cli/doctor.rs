@@ -1,7 +1,7 @@
 //! `sessionctl doctor`: whether a server and its data directory are well, and what to do where they are not.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -9,15 +9,15 @@ use clap::Args;
 use serde_json::Map;
 use tokio::time::Instant;
 
-use super::exit::{Exit, advice};
+use super::exit::{Again, Exit, advice};
 use super::findings::Findings;
 use super::output::Output;
-use super::target::{Access, Context, Operation, Target, default_data_directory};
-use super::{Asker, Environment, one_thread, store};
+use super::target::{Access, Context, Data, Operation, Target, default_data_directory};
+use super::{Asker, Environment, one_thread, quoted, store};
 use crate::admin::{Admin, ListQuery, Stats};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::directory::DataDir;
+use crate::store::directory::{DataDir, DirectoryError};
 
 /// What `--help` begins with.
 pub(super) const EXAMPLES: &str = "\
@@ -32,6 +32,9 @@ const LEAST_FREE: u64 = 16 * 1024 * 1024;
 /// Free bytes that leave time to do something.
 const ENOUGH_FREE: u64 = 256 * 1024 * 1024;
 
+/// A server is only asked whether it has stopped: no change is made to see one acknowledged.
+const ACKNOWLEDGES: &str = "it has not stopped acknowledging changes";
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
 
@@ -43,25 +46,39 @@ pub(super) fn run(asker: Asker<'_>) -> Result<Exit> {
         output,
     } = asker;
     let mut findings = Findings::default();
-    let is_local_only =
-        connection.local.is_some() || environment.path("SESSIONCTL_LOCAL").is_some();
-    if !is_local_only {
+    let data = Data::resolve(&connection, &environment)?;
+    if !matches!(data, Data::Named(_)) {
         let target = Target::resolve(&connection, &environment)?;
         look_at_server(&target, &environment, clock, &mut findings, output)?;
     }
-    let directory = match (&connection.local, environment.path("SESSIONCTL_LOCAL")) {
-        (Some(directory), _) => Some(directory.clone()),
-        (None, Some(directory)) => Some(directory),
-        // What a server far away keeps is not here; what is here may be nobody's.
-        (None, None) if connection.server.is_some() => None,
-        (None, None) => default_data_directory(&environment)
-            .ok()
-            .filter(|directory| directory.exists()),
+    let directory = match data {
+        Data::Named(directory) => Some(directory),
+        Data::Default => own_default_directory(&environment, output),
+        // What a server keeps that was named may be far away, and what is here another's.
+        Data::OfServer => None,
     };
     if let Some(directory) = directory {
-        look_at_directory(&directory, &output.program, &mut findings);
+        look_at_directory(&directory, output.again(), &mut findings);
     }
     findings.write(output, Map::new())
+}
+
+/// The directory of this user that nobody had to name, if there is one. Root's commands ask the machine's server by
+/// themselves, whose data are another user's: that is as it should be.
+fn own_default_directory(environment: &Environment, output: &mut Output) -> Option<PathBuf> {
+    let directory = default_data_directory(environment)
+        .ok()
+        .filter(|directory| directory.exists())?;
+    match DataDir::database_in_use(&directory) {
+        Err(error @ DirectoryError::NotOwner { .. }) => {
+            output.tell_details(&format!(
+                "{error}; to look at it as that one: sessionctl --local {} doctor",
+                quoted(&directory.to_string_lossy())
+            ));
+            None
+        }
+        _ => Some(directory),
+    }
 }
 
 fn look_at_server(
@@ -110,7 +127,7 @@ impl Operation for Look<'_> {
             Ok(()) => {}
             Err(error @ (Error::Unavailable(_) | Error::Busy { .. })) => {
                 findings.fail(
-                    "it acknowledges changes",
+                    ACKNOWLEDGES,
                     error.to_string(),
                     Some(
                         "look into its log for the disk error, mend it, restart the server".into(),
@@ -118,7 +135,7 @@ impl Operation for Look<'_> {
                 );
                 return Ok(Exit::Done);
             }
-            Err(error) => return Ok(does_not_answer(findings, answers, error, &output.program)),
+            Err(error) => return Ok(does_not_answer(findings, answers, error, output.again())),
         }
         // Ready is what any server may call itself; only a session server's admin API has a list.
         if let Err(error) = admin.list(none).await {
@@ -126,11 +143,11 @@ impl Operation for Look<'_> {
                 findings,
                 "it lets you in".into(),
                 error,
-                &output.program,
+                output.again(),
             ));
         }
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
-        findings.ok(format!("it acknowledges changes ({milliseconds:.1} ms)"));
+        findings.ok(format!("{ACKNOWLEDGES} ({milliseconds:.1} ms)"));
         if let Ok(stats) = admin.stats().await {
             look_at_stats(findings, &stats);
         }
@@ -138,10 +155,10 @@ impl Operation for Look<'_> {
     }
 }
 
-fn does_not_answer(findings: &mut Findings, check: String, error: Error, program: &str) -> Exit {
+fn does_not_answer(findings: &mut Findings, check: String, error: Error, again: Again<'_>) -> Exit {
     let error = anyhow::Error::from(error);
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    findings.fail(check, causes.join(": "), advice(&error, program));
+    findings.fail(check, causes.join(": "), advice(&error, again));
     Exit::Done
 }
 
@@ -173,13 +190,13 @@ fn look_at_stats(findings: &mut Findings, stats: &Stats) {
     }
 }
 
-fn look_at_directory(directory: &Path, program: &str, findings: &mut Findings) {
+fn look_at_directory(directory: &Path, again: Again<'_>, findings: &mut Findings) {
     let shown = directory.display();
     let database = match DataDir::database_in_use(directory) {
         Ok(database) => database,
         Err(error) => {
             let error = anyhow::Error::from(error);
-            let fix = advice(&error, program);
+            let fix = advice(&error, again);
             findings.fail(
                 format!("{shown} is a data directory"),
                 error.to_string(),
@@ -191,14 +208,7 @@ fn look_at_directory(directory: &Path, program: &str, findings: &mut Findings) {
     findings.ok(format!("{shown} is a data directory of this user"));
     look_at_modes(directory, findings);
     look_at_room(directory, findings);
-    match crate::store::sqlite::check(&database) {
-        Ok(checked) => store::add_findings(directory, checked, findings),
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            let fix = advice(&error, program);
-            findings.fail("the store can be read", error.to_string(), fix);
-        }
-    }
+    store::look_over(directory, &database, again, findings);
 }
 
 /// Nobody else may look into it (S46).
@@ -218,7 +228,10 @@ fn look_at_modes(directory: &Path, findings: &mut Findings) {
         findings.fail(
             check,
             format!("others may use {}", loose.join(", ")),
-            Some(format!("chmod -R go= {}", directory.display())),
+            Some(format!(
+                "chmod -R go= {}",
+                quoted(&directory.to_string_lossy())
+            )),
         );
     }
 }

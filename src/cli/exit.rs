@@ -73,7 +73,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::Refused,
         6,
-        "refused by state: ignored in scalable mode, store in use by a server, limit reached",
+        "refused by state: ignored in scalable mode, store in use or cut, limit reached",
     ),
     (Exit::Unreachable, 7, "cannot reach the server"),
     (
@@ -84,7 +84,7 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
     (
         Exit::Unknown,
         9,
-        "outcome unknown: the connection broke after the request was sent",
+        "outcome unknown: the connection broke after the request was sent, or the disk did not confirm",
     ),
     (
         Exit::CheckFailed,
@@ -131,6 +131,8 @@ enum Advice {
     Words(String),
     /// The arguments of a command on the same target.
     Command(String),
+    /// The same, of a command that a server whose store has stopped answers only after its restart.
+    CommandAfterRestart(String),
 }
 
 /// A failure that the command line itself found, with what to try.
@@ -172,6 +174,16 @@ impl Failure {
         self
     }
 
+    /// Says what to try after an error: a command with these arguments, on the same target, that looks what is there.
+    pub(super) fn advise_look(mut self, after: &Error, arguments: impl Into<String>) -> Self {
+        let arguments = arguments.into();
+        self.advice = Some(match after {
+            Error::Unconfirmed(_) | Error::Unavailable(_) => Advice::CommandAfterRestart(arguments),
+            _ => Advice::Command(arguments),
+        });
+        self
+    }
+
     /// Says what lies under it.
     pub(super) fn caused_by(mut self, source: impl Into<AnyError>) -> Self {
         self.source = Some(source.into());
@@ -196,10 +208,35 @@ pub(super) fn exit_of(error: &AnyError) -> Exit {
     if error.is::<OptionError>() {
         return Exit::Config;
     }
-    match directory_error(error) {
-        Some(DirectoryError::InUse { .. } | DirectoryError::NotOwner { .. }) => Exit::Refused,
-        _ => Exit::Failure,
+    let is_refused = is_others(error) || is_lost(error);
+    if is_refused {
+        Exit::Refused
+    } else {
+        Exit::Failure
     }
+}
+
+/// Whether a data directory is another's: its user's, or its server's.
+pub(super) fn is_others(error: &AnyError) -> bool {
+    matches!(
+        directory_error(error),
+        Some(DirectoryError::InUse { .. } | DirectoryError::NotOwner { .. })
+    )
+}
+
+/// Whether what a data directory has is not what was acknowledged in it: only who restores it, or ends all sessions, goes on.
+fn is_lost(error: &AnyError) -> bool {
+    let of_directory = matches!(
+        directory_error(error),
+        Some(DirectoryError::Lost(_) | DirectoryError::HalfRestored(_))
+    );
+    let mut chain = error.chain();
+    let of_store = chain.find_map(|error| error.downcast_ref::<OpenError>());
+    of_directory
+        || matches!(
+            of_store,
+            Some(OpenError::AnotherStore(_) | OpenError::LostChanges { .. })
+        )
 }
 
 fn exit_of_session_error(error: &Error) -> Exit {
@@ -241,13 +278,37 @@ pub(super) fn server_in_the_way(error: &AnyError) -> Option<&str> {
     }
 }
 
-/// What to try after an error. `program` is how this program is called for the same target.
-pub(super) fn advice(error: &AnyError, program: &str) -> Option<String> {
+/// How this program is called again for the same target, and whether that is a directory without a server.
+#[derive(Clone, Copy)]
+pub(super) struct Again<'a> {
+    pub(super) program: &'a str,
+    pub(super) is_local: bool,
+}
+
+impl Again<'_> {
+    fn command(self, arguments: &str) -> String {
+        format!("{} {arguments}", self.program)
+    }
+
+    /// Every command reads a directory anew; a server does so at its start only.
+    fn command_after_restart(self, arguments: &str) -> String {
+        let command = self.command(arguments);
+        match self.is_local {
+            true => command,
+            false => format!("restart the server, then: {command}"),
+        }
+    }
+}
+
+/// What to try after an error.
+pub(super) fn advice(error: &AnyError, again: Again<'_>) -> Option<String> {
+    let program = again.program;
     let failure = error.downcast_ref::<Failure>();
     if let Some(advice) = failure.and_then(|failure| failure.advice.as_ref()) {
         return Some(match advice {
             Advice::Words(words) => words.clone(),
-            Advice::Command(arguments) => format!("{program} {arguments}"),
+            Advice::Command(arguments) => again.command(arguments),
+            Advice::CommandAfterRestart(arguments) => again.command_after_restart(arguments),
         });
     }
     let mut chain = error.chain();
@@ -260,12 +321,13 @@ pub(super) fn advice(error: &AnyError, program: &str) -> Option<String> {
         ));
     }
     if let Some(error) = error.downcast_ref::<Error>() {
-        return advice_for_session_error(error, program);
+        return advice_for_session_error(error, again);
     }
     directory_error(error).and_then(advice_for_directory)
 }
 
-fn advice_for_session_error(error: &Error, program: &str) -> Option<String> {
+fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
+    let program = again.program;
     let words = match error {
         Error::Closed(closed) => return Some(format!("{program} history show {}", closed.id)),
         Error::NotFound(_) => return Some(format!("{program} list")),
@@ -275,7 +337,8 @@ fn advice_for_session_error(error: &Error, program: &str) -> Option<String> {
             ));
         }
         Error::NoSessions => return Some(format!("{program} options set mode legacy")),
-        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => {
+        Error::Unconfirmed(_) => return Some(again.command_after_restart("list")),
+        Error::OutcomeUnknown { .. } => {
             return Some(format!("`{program} list` tells whether it took effect"));
         }
         Error::Unauthenticated => {
@@ -377,6 +440,24 @@ mod tests {
             .map(|(exit, code, _)| (exit.code() == *code).then_some(*code).unwrap())
             .collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 78, 130, 143]);
+    }
+
+    #[test]
+    fn what_was_not_confirmed_is_looked_at_after_a_restart_of_the_server_that_has_it() {
+        let unconfirmed = || AnyError::from(Error::Unconfirmed("the disk is gone".into()));
+        let failure = Failure::new(Exit::Unknown, "unknown");
+        let failure = failure.advise_look(&Error::Unconfirmed("the disk is gone".into()), "list");
+        for error in [unconfirmed(), failure.into()] {
+            let told = [("sessionctl", false), ("sessionctl --local x", true)]
+                .map(|(program, is_local)| advice(&error, Again { program, is_local }).unwrap());
+            assert_eq!(
+                told,
+                [
+                    "restart the server, then: sessionctl list",
+                    "sessionctl --local x list"
+                ]
+            );
+        }
     }
 
     #[test]

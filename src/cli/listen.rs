@@ -14,7 +14,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result, bail};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::exit::{Exit, Failure, advice};
+use super::exit::{Again, Exit, Failure, advice};
 use super::method::absolute;
 use super::output::PROGRAM;
 use super::target::read_token;
@@ -171,10 +171,14 @@ fn ensure_token(path: &Path) -> Result<TokenHash> {
         let advise = |failure: Failure| {
             failure.advise("mend the file, or name one that is not there yet: serve makes it")
         };
+        let again = Again {
+            program: PROGRAM,
+            is_local: false,
+        };
         return match read_token(path) {
             Ok(token) => Ok(token.hash()),
             Err(error)
-                if advice(&error, PROGRAM).is_some_and(|advice| advice.starts_with("chmod")) =>
+                if advice(&error, again).is_some_and(|advice| advice.starts_with("chmod")) =>
             {
                 Err(error)
             }

@@ -385,8 +385,8 @@ impl Operation for Change {
             Err(error @ (Error::OutcomeUnknown { .. } | Error::Unconfirmed(_))) => {
                 let failure =
                     Failure::new(Exit::Unknown, "whether the options were set is unknown");
-                let failure = failure.caused_by(error);
-                return Err(failure.advise_command("options list --origin").into());
+                let failure = failure.advise_look(&error, "options list --origin");
+                return Err(failure.caused_by(error).into());
             }
             Err(error) => return Err(error.into()),
         };

@@ -6,7 +6,7 @@ use anyhow::Error as AnyError;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::{advice, is_closed_stdout};
+use super::exit::{Again, advice, is_closed_stdout};
 use super::text::{json, shorten, visible, width};
 
 /// How results are written.
@@ -51,6 +51,8 @@ pub struct Output {
     pub terminal_width: Option<usize>,
     /// How this program is called for the same target: its name, with the flags that name the target.
     pub program: String,
+    /// Whether the target is a directory, without a server.
+    pub is_local: bool,
     /// Whether stderr is a terminal: only there a line can be written over.
     pub stderr_is_terminal: bool,
     /// Columns of the line on stderr that is still to be written over.
@@ -68,6 +70,7 @@ impl Output {
             verbosity: 0,
             terminal_width,
             program: PROGRAM.into(),
+            is_local: false,
             stderr_is_terminal: false,
             progress_width: 0,
         }
@@ -151,6 +154,14 @@ impl Output {
         }
     }
 
+    /// How the same target is asked again.
+    pub(super) fn again(&self) -> Again<'_> {
+        Again {
+            program: &self.program,
+            is_local: self.is_local,
+        }
+    }
+
     /// Tells what went wrong, why, and what to try.
     pub fn tell_error(&mut self, error: &AnyError) {
         if is_closed_stdout(error) {
@@ -166,7 +177,7 @@ impl Output {
                 told = cause;
             }
         }
-        if let Some(advice) = advice(error, &self.program) {
+        if let Some(advice) = advice(error, self.again()) {
             self.tell(&format!("try:   {}", visible(&advice)));
         }
     }

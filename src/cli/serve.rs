@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::Level;
 
 use super::config::{Flags, Plan};
-use super::exit::{Exit, Failure, exit_of};
+use super::exit::{Exit, Failure, is_others};
 use super::listen::{
     AdminAddress, SocketFile, app_token, bind, bind_admin, check_admin, check_app_token,
 };
@@ -115,7 +115,7 @@ async fn leave_at_the_second(signals: &mut Signals) -> Infallible {
 
 /// What keeps `serve` from starting is a matter of its configuration; a directory in use is not.
 fn as_config(error: anyhow::Error) -> anyhow::Error {
-    if exit_of(&error) == Exit::Refused {
+    if is_others(&error) {
         return error;
     }
     let mut chain = error.chain();

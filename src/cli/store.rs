@@ -7,15 +7,16 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Again, Exit, Failure, advice};
 use super::findings::Findings;
 use super::output::{Format, Output};
-use super::target::default_data_directory;
+use super::target::{Data, default_data_directory};
 use super::text::counted;
 use super::{Connection, Environment, quoted};
 use crate::admin::Actor;
 use crate::audit::Action;
 use crate::clock::Clock;
+use crate::session::Seq;
 use crate::store::Census;
 use crate::store::directory::{DataDir, DirectoryError};
 use crate::store::sqlite::{
@@ -74,16 +75,15 @@ pub(super) fn run(
     clock: &Arc<dyn Clock>,
     output: &mut Output,
 ) -> Result<Exit> {
-    if connection.server.is_some() {
-        let text = "the store is a directory's; a server does not give it away";
-        return Err(Failure::new(Exit::Usage, text)
-            .advise("name the server's data directory with --local DIR, on its machine")
-            .into());
-    }
-    let directory = match (&connection.local, environment.path("SESSIONCTL_LOCAL")) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(directory)) => directory,
-        (None, None) => default_data_directory(environment)?,
+    let directory = match Data::resolve(connection, environment)? {
+        Data::Named(directory) => directory,
+        Data::Default => default_data_directory(environment)?,
+        Data::OfServer => {
+            let text = "the store is a directory's; a server does not give it away";
+            return Err(Failure::new(Exit::Usage, text)
+                .advise("name the server's data directory with --local DIR, on its machine")
+                .into());
+        }
     };
     output.tell_details(&format!("directory: {}", directory.display()));
     match arguments.command {
@@ -101,10 +101,10 @@ fn check_store(directory: &Path, output: &mut Output) -> Result<Exit> {
     )]);
     match DataDir::database_in_use(directory) {
         Ok(database) => {
-            let checked = check(&database)?;
-            more.insert("sessions".into(), json!(checked.census.map(count_of)));
-            more.insert("seq".into(), json!(checked.last));
-            add_findings(directory, checked, &mut findings);
+            let looked = look_over(directory, &database, output.again(), &mut findings);
+            let (census, last) = looked.unwrap_or_default();
+            more.insert("sessions".into(), json!(census.map(count_of)));
+            more.insert("seq".into(), json!(last));
         }
         Err(error @ (DirectoryError::Lost(_) | DirectoryError::HalfRestored(_))) => {
             let fix = restore_command(directory);
@@ -115,13 +115,27 @@ fn check_store(directory: &Path, output: &mut Output) -> Result<Exit> {
     findings.write(output, more)
 }
 
-/// What a look over a store has found.
-pub(super) fn add_findings(directory: &Path, checked: CheckedStore, findings: &mut Findings) {
+/// Looks a store over; answers what is in it and its last change, as far as they can be read.
+pub(super) fn look_over(
+    directory: &Path,
+    database: &Path,
+    again: Again<'_>,
+    findings: &mut Findings,
+) -> Option<(Option<Census>, Option<Seq>)> {
     let CheckedStore {
         findings: checks,
         census,
-        ..
-    } = checked;
+        last,
+    } = match check(database) {
+        Ok(checked) => checked,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            let fix = advice(&error, again);
+            findings.fail("the store can be read", causes.join(": "), fix);
+            return None;
+        }
+    };
     for (check, wrong) in checks {
         match wrong {
             Some(wrong) => findings.fail(check, wrong, Some(restore_command(directory))),
@@ -134,6 +148,7 @@ pub(super) fn add_findings(directory: &Path, checked: CheckedStore, findings: &m
             counted(count_of(census), "session", "sessions")
         ));
     }
+    Some((census, last))
 }
 
 fn count_of(census: Census) -> u64 {
@@ -242,7 +257,7 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
         }
     }
     if *closed > 0 && !output.quiet {
-        output.tell("note: the next server runs the on-close methods of those that ended");
+        output.tell("note: the next server runs their on-close methods, if it has one");
     }
     Ok(Exit::Done)
 }

@@ -106,23 +106,24 @@ pub(super) enum Target {
     Directory(PathBuf),
 }
 
-impl Target {
-    pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
+/// What somebody has named for a command to act on: by a flag, or by the environment where there is no flag.
+enum Named {
+    Server(String),
+    Directory(PathBuf),
+    Nothing,
+}
+
+impl Named {
+    fn by(connection: &Connection, environment: &Environment) -> Result<Self> {
         // An empty variable is as good as none; an empty flag is a variable that the caller meant to be set.
         let given = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
-        let server = connection.server.clone();
-        let directory = connection.local.clone();
-        let (server, directory) = match (server, directory) {
+        let (server, directory) = match (connection.server.clone(), connection.local.clone()) {
             (None, None) => (
                 given(environment.text("SESSIONCTL_SERVER")),
                 environment.path("SESSIONCTL_LOCAL"),
             ),
             flags => flags,
         };
-        let token_file = connection
-            .token_file
-            .clone()
-            .or_else(|| environment.path("SESSIONCTL_TOKEN_FILE"));
         match (server, directory) {
             (Some(_), Some(_)) => {
                 let text = "SESSIONCTL_SERVER and SESSIONCTL_LOCAL are both set";
@@ -130,16 +131,49 @@ impl Target {
                     .advise("unset one of them, or use --server or --local")
                     .into())
             }
-            (Some(server), None) => Ok(Self::Server {
+            (Some(server), None) => Ok(Self::Server(server)),
+            (None, Some(directory)) => Ok(Self::Directory(directory)),
+            (None, None) => Ok(Self::Nothing),
+        }
+    }
+}
+
+/// Which data directory a command means that looks into one whether or not a server has it.
+pub(super) enum Data {
+    Named(PathBuf),
+    /// Nobody has named anything: where `serve` keeps its data unless told otherwise.
+    Default,
+    /// That of a server which was named, wherever it is.
+    OfServer,
+}
+
+impl Data {
+    pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
+        Ok(match Named::by(connection, environment)? {
+            Named::Server(_) => Self::OfServer,
+            Named::Directory(directory) => Self::Named(directory),
+            Named::Nothing => Self::Default,
+        })
+    }
+}
+
+impl Target {
+    pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
+        let token_file = connection
+            .token_file
+            .clone()
+            .or_else(|| environment.path("SESSIONCTL_TOKEN_FILE"));
+        Ok(match Named::by(connection, environment)? {
+            Named::Server(server) => Self::Server {
                 address: server.parse::<Address>()?,
                 token_file,
-            }),
-            (None, Some(directory)) => Ok(Self::Directory(directory)),
-            (None, None) => Ok(Self::Server {
+            },
+            Named::Directory(directory) => Self::Directory(directory),
+            Named::Nothing => Self::Server {
                 address: Address::Unix(default_socket_to_ask(environment)),
                 token_file,
-            }),
-        }
+            },
+        })
     }
 
     /// Runs a command on the target.
@@ -176,6 +210,7 @@ impl Target {
                 operation.run(&client, output, &context).await
             }
             Self::Directory(directory) => {
+                output.is_local = true;
                 output.tell_details(&format!("directory: {}", directory.display()));
                 if let Some(level) = O::ACCESS.logs(output.verbosity) {
                     log_to_stderr(level);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{LOOK_AGAIN, Registry};
-use crate::admin::{Actor, OpenRequest, Opened, check_user};
+use crate::admin::{Actor, LockQuery, OpenRequest, Opened, check_user};
 use crate::application::{Application, At, ProcessStatus, Saved, check_lease};
 use crate::context::{Context, Json, Lock, Name, Record, Selection};
 use crate::error::Error;
-use crate::session::{ProcessState, SessionId};
+use crate::session::{HeldLock, ProcessState, SessionId};
 use crate::store::{Applied, Change, Place, Store, Ticket, Unfit};
 use crate::token::Token;
 
@@ -53,22 +55,64 @@ impl<S: Store> Registry<S> {
         }
     }
 
-    /// Waits with a ticket. Dropping this gives the place up, and the lock with it that nobody was told of.
-    async fn queue(&self, waiting: Waiting<'_, S>, wait: Duration) -> Result<Lock, Error> {
-        let (at, ticket) = (waiting.at, Arc::clone(&waiting.ticket));
-        let called = self.called(at, &ticket);
-        let place = match tokio::time::timeout(wait, called).await {
-            Ok(place) => place?,
-            Err(_) if ticket.give_up() => Place::GivenUp,
-            // It is its already, and only not on disk yet.
-            Err(_) => self.called(at, &ticket).await?,
-        };
-        let record = waiting.record.clone();
-        waiting.end();
-        match place {
-            Place::Granted(lock) => Ok(lock),
-            _ => self.try_lock(at, &record).await,
+    /// Waits for a lock. Dropping this gives the place up, and the lock with it that nobody was told of: every time that it
+    /// asks it has a ticket.
+    async fn queue(&self, at: At, record: Record, wait: Duration) -> Result<Lock, Error> {
+        let since = Instant::now();
+        loop {
+            let waiting = Waiting {
+                registry: self,
+                at,
+                record: record.clone(),
+                ticket: Arc::new(Ticket::default()),
+                is_over: false,
+            };
+            let ticket = &waiting.ticket;
+            let change = Change::Lock(at, record.clone(), Some(Arc::clone(ticket)));
+            match self.inner.store.apply(change, self.now()).await? {
+                Applied::Locked(lock) => {
+                    waiting.end();
+                    return Ok(lock);
+                }
+                Applied::Queued => {}
+                Applied::Unfit(unfit) => return Err(refused(at, unfit)),
+                applied => return Err(unexpected(&applied)),
+            }
+            let left = wait.saturating_sub(since.elapsed());
+            let place = match tokio::time::timeout(left, self.called(at, ticket)).await {
+                Ok(place) => place?,
+                Err(_) if ticket.give_up() => ticket.place(),
+                // It is its already, and only not on disk yet.
+                Err(_) => self.called(at, ticket).await?,
+            };
+            match place {
+                Place::Granted(lock) => {
+                    waiting.end();
+                    return Ok(lock);
+                }
+                Place::GivenUp => {
+                    if let Some(held) = self.held_by_another(at, &record).await? {
+                        return Err(Error::LockHeld(Box::new(held)));
+                    }
+                }
+                // Asking again tells why.
+                _ => {}
+            }
         }
+    }
+
+    /// Who has a lock that a process waited for in vain, if anybody but the process has it still.
+    async fn held_by_another(&self, at: At, record: &Record) -> Result<Option<HeldLock>, Error> {
+        // What is wrong with the process itself says more.
+        self.look(at).await?;
+        let query = LockQuery {
+            table: Some(record.table.clone()),
+            record: Some(record.record.clone()),
+            limit: Some(1),
+            ..LockQuery::default()
+        };
+        let held = self.inner.store.locks(query).await?.items.pop();
+        Ok(held.filter(|held| (held.session, held.process) != (at.id, at.process)))
     }
 
     /// Waits until a ticket is called. A store that fails calls nobody.
@@ -170,24 +214,7 @@ impl<S: Store> Application for Registry<S> {
         if wait.is_zero() {
             return self.try_lock(at, &record).await;
         }
-        let ticket = Arc::new(Ticket::default());
-        let waiting = Waiting {
-            registry: self,
-            at,
-            record: record.clone(),
-            ticket: Arc::clone(&ticket),
-            is_over: false,
-        };
-        let change = Change::Lock(at, record, Some(ticket));
-        match self.inner.store.apply(change, self.now()).await? {
-            Applied::Locked(lock) => {
-                waiting.end();
-                Ok(lock)
-            }
-            Applied::Queued => self.queue(waiting, wait).await,
-            Applied::Unfit(unfit) => Err(refused(at, unfit)),
-            applied => Err(unexpected(&applied)),
-        }
+        self.queue(at, record, wait).await
     }
 
     async fn unlock(&self, at: At, record: Record) -> Result<(), Error> {

@@ -407,9 +407,12 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
 }
 
 /// Tells of a failure of the store, but not of what follows from the one that has stopped it and that it has told itself.
+/// A store that has much to write has not failed: what it did not take is done with the next look.
 fn tell_failure_of_store(error: &StoreError, what: &str) {
     match error {
-        StoreError::Poisoned(_) | StoreError::Unconfirmed(_) => tracing::debug!(%error, "{what}"),
+        StoreError::Busy | StoreError::Poisoned(_) | StoreError::Unconfirmed(_) => {
+            tracing::debug!(%error, "{what}");
+        }
         _ => tracing::error!(%error, "{what}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::Registry;
+use super::{Registry, tell_failure_of_store};
 use crate::admin::{Actor, OptionsSet, SetRequest};
 use crate::cookie::CookiePolicy;
 use crate::error::Error;
@@ -75,7 +75,8 @@ impl<S: Store> Registry<S> {
                 && let Err(error) = self.sweep().await
             {
                 // The options are in force for all that: nobody is to be told that nothing was changed.
-                tracing::error!(%error, "sessions that are due by the new options are not closed yet");
+                let what = "sessions that are due by the new options are not closed yet";
+                tell_failure_of_store(&error, what);
             }
         }
         let settings = self.inner.store.settings()?;

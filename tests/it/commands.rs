@@ -395,6 +395,8 @@ fn ping_tells_whether_a_server_is_ready() {
     disk.execute_batch("DROP TABLE sessions").unwrap();
     let refused = sandbox.run(&["open-session"]);
     assert_eq!(refused.code, 9, "the disk may have it: {}", refused.stderr);
+    let look = "try:   restart the server, then: sessionctl list\n";
+    assert!(refused.stderr.ends_with(look), "{}", refused.stderr);
     assert_eq!(
         sandbox.run(&["open-session"]).code,
         6,

@@ -7,6 +7,15 @@ use serde_json::Value;
 
 use crate::sandbox::{Ran, Sandbox};
 
+/// Whether a check was made whose text has these words.
+fn is_checked(ran: &Ran, words: &str) -> bool {
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let checks = told["checks"].as_array().unwrap();
+    checks
+        .iter()
+        .any(|check| check["check"].as_str().unwrap().contains(words))
+}
+
 /// How the check stands whose text has these words.
 fn status(ran: &Ran, words: &str) -> String {
     let told: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -34,7 +43,7 @@ fn a_server_that_is_well() {
     assert_eq!(told["ok"], true);
     for words in [
         "answers",
-        "acknowledges changes",
+        "has not stopped acknowledging changes (",
         "room for sessions (1 of 100)",
         "closed to others",
         "its disk has room",
@@ -68,10 +77,13 @@ fn a_server_that_is_not_there() {
 
 #[test]
 fn a_full_server_and_files_that_are_open_to_others() {
-    let sandbox = Sandbox::new();
+    let mut sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("a home")).unwrap();
+    let data = sandbox.path("a home/state");
+    sandbox.set_variable("STATE_DIRECTORY", data.clone());
     let server = sandbox.serve(&["--max-sessions", "1"]);
     server.open(&serde_json::json!({"kind": "web"}));
-    let database = sandbox.data().join("sessions.sqlite");
+    let database = data.join("sessions.sqlite");
     let ran = doctor(&sandbox, &[]);
     assert_eq!(
         (ran.code, status(&ran, "room for sessions").as_str()),
@@ -85,7 +97,7 @@ fn a_full_server_and_files_that_are_open_to_others() {
     );
     let text = sandbox.run(&["doctor"]);
     assert!(
-        text.stdout.contains("try: chmod -R go= "),
+        text.stdout.contains("try: chmod -R go= '") && text.stdout.contains("a home/state'"),
         "{}",
         text.stdout
     );
@@ -112,4 +124,70 @@ fn a_store_that_is_not_whole() {
         (ran.code, status(&ran, "is a data directory").as_str()),
         (10, "fail")
     );
+}
+
+/// Root asks the machine's server by itself, whose data are another user's.
+#[test]
+fn the_default_directory_of_another_user_is_left_out() {
+    let mut sandbox = Sandbox::new();
+    let _server = sandbox.serve(&[]);
+    let others = match rustix::process::geteuid().is_root() {
+        true => {
+            let others = sandbox.path("others");
+            fs::create_dir(&others).unwrap();
+            std::os::unix::fs::chown(&others, Some(1), None).unwrap();
+            others
+        }
+        false => "/".into(),
+    };
+    let local = ["--local", others.to_str().unwrap()];
+    sandbox.set_variable("STATE_DIRECTORY", others.clone());
+    let ran = doctor(&sandbox, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(!is_checked(&ran, "data directory") && ran.stderr.is_empty());
+    let ran = doctor(&sandbox, &["-v"]);
+    for words in ["belongs to uid ", "sessionctl --local ", " doctor"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    let named = doctor(&sandbox, &local);
+    assert_eq!(
+        (named.code, status(&named, "is a data directory").as_str()),
+        (10, "fail"),
+        "somebody means it"
+    );
+    sandbox.set_variable("SESSIONCTL_LOCAL", others);
+    assert_eq!(doctor(&sandbox, &[]).code, 10, "here as well");
+}
+
+/// A flag beats the environment, and a server that somebody names is not this machine's.
+#[test]
+fn what_is_named_is_looked_at_and_nothing_else() {
+    let mut sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let (admin, data) = (server.admin.clone(), sandbox.data());
+    let directory = data.to_str().unwrap();
+    let looked_at = |sandbox: &Sandbox, target: &[&str]| {
+        let ran = doctor(sandbox, target);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        ["answers", "is a data directory"].map(|words| is_checked(&ran, words))
+    };
+    assert_eq!(looked_at(&sandbox, &[]), [true, true]);
+    assert_eq!(looked_at(&sandbox, &["--server", &admin]), [true, false]);
+    assert_eq!(looked_at(&sandbox, &["--local", directory]), [false, true]);
+    sandbox.set_variable("SESSIONCTL_LOCAL", data.clone());
+    assert_eq!(looked_at(&sandbox, &[]), [false, true]);
+    assert_eq!(looked_at(&sandbox, &["--server", &admin]), [true, false]);
+    sandbox.set_variable("SESSIONCTL_SERVER", admin.clone());
+    assert_eq!(doctor(&sandbox, &[]).code, 2, "both");
+    sandbox.set_variable("SESSIONCTL_LOCAL", "");
+    assert_eq!(looked_at(&sandbox, &[]), [true, false]);
+    assert_eq!(looked_at(&sandbox, &["--local", directory]), [false, true]);
+    let refused = sandbox.run(&["store", "check"]);
+    assert_eq!(refused.code, 2, "{}", refused.stdout);
+    assert!(
+        refused.stderr.contains("with --local DIR"),
+        "{}",
+        refused.stderr
+    );
+    sandbox.run(&["--local", directory, "store", "check"]).ok();
 }

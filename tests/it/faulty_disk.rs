@@ -155,6 +155,8 @@ impl Change {
                 assert_eq!((ran.code, ran.stdout.as_str()), (9, ""), "{}", ran.stderr);
                 let unknown = format!("whether {id} was closed is unknown");
                 assert!(ran.stderr.contains(&unknown), "{}", ran.stderr);
+                let look = format!("restart the server, then: sessionctl show {id}\n");
+                assert!(ran.stderr.ends_with(&look), "{}", ran.stderr);
                 return;
             }
             Self::Open => ("POST", "/v1/sessions".into(), r#"{"user":"eve"}"#),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sessionctl::admin::{
     Admin, AuditPage, AuditQuery, Ending, HistoryPage, HistoryQuery, ListQuery, LockPage,
-    LockQuery, OpenRequest, Page, SetRequest,
+    LockQuery, OpenRequest, Page,
 };
 use sessionctl::application::{Application, At, ProcessStatus, Saved};
 use sessionctl::audit::Verdict;
@@ -37,7 +37,7 @@ use crate::places::{MONDAY, browser, operator, setting, waiting};
 
 /// What happens at one call of `apply`, `claim` or `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     /// Nothing was done, which nobody can know; nothing works any more.
     FailsBefore,
     /// It was done, which nobody can know; nothing works any more.
@@ -62,7 +62,7 @@ enum Call {
 }
 
 /// A store with one fault.
-struct Faulty<S> {
+pub(crate) struct Faulty<S> {
     store: S,
     fault: Fault,
     /// The call that it comes with, counted from 1.
@@ -71,11 +71,12 @@ struct Faulty<S> {
     has_failed: AtomicBool,
     /// Whether the call that failed was a change.
     was_change: AtomicBool,
-    stopped: Arc<Notify>,
+    /// Rung when everything stops.
+    pub(crate) stopped: Arc<Notify>,
 }
 
 impl<S: Store> Faulty<S> {
-    fn new(store: S, fault: Fault, at: u32) -> Self {
+    pub(crate) fn new(store: S, fault: Fault, at: u32) -> Self {
         Self {
             store,
             fault,
@@ -665,26 +666,6 @@ async fn what_was_told_is_true_when_all_stops_before_the_effect_of_a_call() {
 #[tokio::test]
 async fn what_was_told_is_true_when_all_stops_after_the_effect_of_a_call() {
     play_at_every_call(Fault::StopsAfter).await;
-}
-
-/// Options that are in force are not called unchanged because the store failed while it ended who has no room by them.
-#[tokio::test]
-async fn options_that_are_set_are_told_though_what_follows_from_them_fails() {
-    let clock = ManualClock::at(MONDAY.parse().unwrap());
-    let store = Faulty::new(MemoryStore::new(options().into()), Fault::FailsNext, 3);
-    let registry = Registry::new(store, Arc::new(clock.clone()));
-    for _ in 0..2 {
-        Admin::open(&registry, browser()).await.unwrap();
-    }
-    clock.advance(120 * SECOND);
-    let set = SetRequest {
-        may_end: true,
-        ..setting(vec![("max_sessions".into(), Some(Value::Number(1)))])
-    };
-    let set = registry.set_options(set).await.unwrap();
-    assert_eq!((set.is_set, set.ends), (true, 1));
-    let sweep = registry.sweep().await;
-    assert!(matches!(sweep, Err(StoreError::Poisoned(_))), "{sweep:?}");
 }
 
 /// The work of a registry goes on after a store that was busy at one call: sessions end, and what is due does.

@@ -256,6 +256,39 @@ fn the_unit_starts_a_server_in_its_directories() {
     assert_eq!(server.wait(), Some(0), "as systemd stops it");
 }
 
+/// The user of the unit is one that README makes, is there while the server is stopped, and is the one that its commands
+/// are run as.
+#[test]
+fn the_units_user_is_the_one_that_readme_makes() {
+    let unit = unit(&Sandbox::new());
+    let [user] = settings(&unit, "User")[..] else {
+        panic!("a user that is named: {unit}");
+    };
+    assert_eq!(settings(&unit, "DynamicUser"), [""; 0]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let commands = |start: &str| -> Vec<&str> {
+        let lines = readme.lines().map(|line| line.trim_start_matches("$ "));
+        lines.filter(|line| line.starts_with(start)).collect()
+    };
+    let [made] = commands("sudo useradd ")[..] else {
+        panic!("README makes one user");
+    };
+    assert!(made.ends_with(&format!(" {user}")), "{made}");
+    let makes = made.trim_start_matches("sudo ");
+    assert!(unit.contains(makes), "the unit says it too: {makes}");
+    let data = format!("/var/lib/{}", settings(&unit, "StateDirectory")[0]);
+    let store: Vec<_> = commands("sudo ")
+        .into_iter()
+        .filter(|command| command.contains(" store "))
+        .collect();
+    assert!(store.len() > 3, "{store:?}");
+    for command in store {
+        let start = format!("sudo -u {user} sessionctl --local {data} store ");
+        assert!(command.starts_with(&start), "{command}");
+    }
+}
+
 /// A server that cannot start as configured is not started again.
 #[test]
 fn the_unit_knows_the_exit_code_of_a_bad_configuration() {

@@ -21,6 +21,7 @@ mod doctor;
 mod fail_closed;
 mod failures;
 mod faulty_disk;
+mod faulty_moments;
 mod faulty_store;
 mod forward_auth;
 mod generated;

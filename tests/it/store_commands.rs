@@ -512,7 +512,7 @@ fn a_restore_that_was_cut_off_is_not_served() {
     for text in ["a restore of ", " was cut off", "store restore BACKUP"] {
         assert!(refused.stderr.contains(text), "{}", refused.stderr);
     }
-    assert_eq!(local(&sandbox, &["list"]).code, 1);
+    assert_eq!(local(&sandbox, &["list"]).code, 6);
     assert_eq!(local(&sandbox, &["store", "check"]).code, 10);
     assert_eq!(restore(&sandbox, &file)["live"], 1);
     check_whole(&sandbox);
@@ -540,7 +540,7 @@ fn s12_a_plain_copy_is_served_only_with_every_session_ended() {
     }
     assert_eq!(
         local(&sandbox, &["list"]).code,
-        1,
+        6,
         "nobody is shown what may be closed"
     );
     assert_eq!(local(&sandbox, &["store", "check"]).code, 10);
@@ -559,4 +559,42 @@ fn s12_a_plain_copy_is_served_only_with_every_session_ended() {
     assert_eq!(causes(&sandbox), [(one, "restored".to_owned())]);
     let server = start(&sandbox);
     assert_eq!(check(&server, &next.1), 200, "once is enough");
+}
+
+/// A check says so as its finding, whatever keeps it from looking: it is not the check that failed.
+#[test]
+fn what_is_no_store_of_this_version_is_found_wrong() {
+    let sandbox = Sandbox::new();
+    stop(start(&sandbox));
+    let database = sandbox.data().join("sessions.sqlite");
+    let disk = rusqlite::Connection::open(&database).unwrap();
+    disk.pragma_update(None, "user_version", 1_000).unwrap();
+    drop(disk);
+    let told = local(&sandbox, &["store", "check"]);
+    assert_eq!(told.code, 10, "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("has schema version 1000"), "{told:?}");
+    assert_eq!(refused_start(&sandbox).code, 78);
+    fs::remove_file(&database).unwrap();
+    let other = rusqlite::Connection::open(&database).unwrap();
+    other.execute_batch("CREATE TABLE others (id)").unwrap();
+    drop(other);
+    let told = local(&sandbox, &["-o", "json", "store", "check"]);
+    assert_eq!(told.code, 10, "{}{}", told.stdout, told.stderr);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let [found] = &told["checks"].as_array().unwrap()[..] else {
+        panic!("{told:#}");
+    };
+    assert_eq!(found["status"], "fail");
+    assert!(
+        found["detail"]
+            .as_str()
+            .unwrap()
+            .contains("is not a sessionctl store"),
+        "{found}"
+    );
+    fs::remove_file(&database).unwrap();
+    let lost = local(&sandbox, &["list"]);
+    assert_eq!(lost.code, 6, "{}", lost.stderr);
+    assert!(lost.stderr.contains("is gone"), "{}", lost.stderr);
+    assert_eq!(refused_start(&sandbox).code, 78);
 }

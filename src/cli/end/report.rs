@@ -241,10 +241,11 @@ impl Report {
                 "list".into(),
             ),
         };
-        let mut failure = Failure::new(Exit::Unknown, text).advise_command(look);
-        if let Some(cause) = cause {
-            failure = failure.caused_by(cause);
-        }
+        let failure = Failure::new(Exit::Unknown, text);
+        let failure = match cause {
+            Some(cause) => failure.advise_look(&cause, look).caused_by(cause),
+            None => failure.advise_command(look),
+        };
         output.tell_error(&failure.into());
     }
 
@@ -296,8 +297,8 @@ impl Report {
                 Exit::Unknown,
                 format!("whether {id} was {ended} is unknown"),
             );
-            let show = format!("show {id}");
-            AnyError::from(unknown.caused_by(error).advise_command(show))
+            let unknown = unknown.advise_look(&error, format!("show {id}"));
+            AnyError::from(unknown.caused_by(error))
         } else {
             self.failed += 1;
             let outcome = if matches!(error, Error::NotFound(_)) {

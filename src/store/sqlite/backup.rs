@@ -38,7 +38,7 @@ pub enum BackupError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// There is nothing to copy.
-    #[error("the store in {} is empty: no server ever had it", .0.display())]
+    #[error("the store in {} is empty: no server ever had it", .0.parent().unwrap_or(.0).display())]
     Empty(PathBuf),
     /// There is a file of that name already.
     #[error("{} is there already; nothing is written over", .0.display())]
