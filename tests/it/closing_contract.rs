@@ -1412,6 +1412,8 @@ async fn c09_dropping_what_is_closed_leaves_its_run_alone<P: Place>() {
     closed(&place, id).await;
     let dropped = place.admin().drop_session(id, operator()).await.unwrap();
     assert_eq!(dropped.outcome, Ending::AlreadyClosed);
+    // That nothing ends the run is no state to wait for. What would end it is rung by the drop itself and needs a look and a
+    // signal, so this is many times what it takes; the script does not go on by itself.
     tokio::time::sleep(Duration::from_millis(100)).await;
     fs::write(script.path("go"), "").unwrap();
     let run = until("the end of the run", async || {

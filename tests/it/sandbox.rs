@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -13,6 +13,10 @@ use std::time::Duration;
 
 use sessionctl::session::SessionId;
 use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// What takes longer hangs: more than anything that a server is asked to wait for, on a machine that has much to do.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A home, with the directories that `serve` and its clients find by themselves.
 pub(crate) struct Sandbox {
@@ -123,13 +127,28 @@ impl Sandbox {
             .unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = ["web", "admin", "ready"].map(|_| {
+                let mut line = String::new();
+                stdout.read_line(&mut line).unwrap();
+                line
+            });
+            // Whoever has waited too long is gone.
+            let _ = tell.send((lines, stdout));
+        });
+        let Ok((lines, stdout)) = told.recv_timeout(DEADLINE) else {
+            end(&mut child);
+            panic!(
+                "the server does not say that it is ready: {}",
+                self.read("log")
+            );
+        };
+        let mut lines = lines.iter();
         let mut address = |name: &str| {
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
-            line.trim()
-                .strip_prefix(name)
-                .unwrap_or_else(|| panic!("{name:?} in {line:?}; {}", log()))
+            let line = lines.next().map_or("", |line| line.trim());
+            line.strip_prefix(name)
+                .unwrap_or_else(|| panic!("{name:?} in {line:?}; {}", self.read("log")))
                 .trim()
                 .to_owned()
         };
@@ -139,6 +158,7 @@ impl Sandbox {
             child,
             web,
             admin,
+            log: self.path("log"),
             _stdout: stdout,
         }
     }
@@ -149,6 +169,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) web: String,
     pub(crate) admin: String,
+    log: PathBuf,
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -163,7 +184,16 @@ impl Server {
 
     /// Waits for the end and answers the exit code; `None` after a signal.
     pub(crate) fn wait(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        let begun = Instant::now();
+        while begun.elapsed() < DEADLINE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        end(&mut self.child);
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        panic!("the server does not end: {log}");
     }
 
     /// The exit code of one that was told to stop; it has to end soon.
@@ -239,12 +269,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 
-/// One request, written by hand, to a port or a unix socket; `None` if no whole answer came.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// One request, written by hand, to a port or a unix socket; `None` if no whole answer came. One that does not end is no
+/// answer that broke off: the test fails.
 pub(crate) fn request(
     url: &str,
     method: &str,
@@ -255,10 +290,12 @@ pub(crate) fn request(
     match url.strip_prefix("unix:") {
         Some(socket) => {
             let stream = UnixStream::connect(socket).ok()?;
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
             exchange(stream, method, path, headers, body)
         }
         None => {
             let stream = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
             exchange(stream, method, path, headers, body)
         }
     }
@@ -280,7 +317,12 @@ fn exchange(
     );
     stream.write_all(head.as_bytes()).ok()?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
+    let read = stream.read_to_end(&mut answer);
+    if let Err(error) = &read {
+        let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        assert!(!is_late, "{method} {path} is not answered");
+    }
+    read.ok()?;
     let answer = String::from_utf8(answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

@@ -307,9 +307,11 @@ async fn another_programs_lock_is_waited_for() {
     let disk = database(&place);
     disk.execute_batch("BEGIN IMMEDIATE").unwrap();
     let registry = place.registry().clone();
-    let opening = tokio::spawn(async move { registry.enter(None, browser()).await });
-    // More than once SQLite's own patience.
-    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let mut opening = tokio::spawn(async move { registry.enter(None, browser()).await });
+    // Twice as long as the writer lets SQLite wait before it asks again: one that took that for a failure would have ended
+    // the opening with it by now.
+    let waited = timeout(Duration::from_millis(1_300), &mut opening).await;
+    assert!(waited.is_err(), "{waited:?}");
     disk.execute_batch("ROLLBACK").unwrap();
     assert!(opening.await.unwrap().is_ok());
     assert!(place.admin().ready().await.is_ok());

@@ -1,11 +1,22 @@
 //! A server that stands still (`kill -STOP`) while clients wait: their time ends, what they say of it is true, and what the
 //! server does when it goes on makes nothing untrue that anybody was told.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::fail_closed::Client;
-use crate::sandbox::{Ran, Sandbox, wait_for};
+use crate::sandbox::{Ran, Sandbox, Server, wait_for};
+
+/// A server that stands still; goes on when this goes out of scope, also where the test fails: the threads that read from it
+/// are waited for.
+struct Stopped<'a>(&'a Server);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        let pid = self.0.pid().to_string();
+        let _ = Command::new("kill").args(["-CONT", &pid]).status();
+    }
+}
 
 #[test]
 fn who_waits_for_a_server_that_stands_still_says_what_is_not_known() {
@@ -28,6 +39,7 @@ fn who_waits_for_a_server_that_stands_still_says_what_is_not_known() {
         (begin(&["open-session"]), 9),
     ];
     let (still_live, still_closed) = thread::scope(|threads| {
+        let stopped = Stopped(&server);
         let live = threads.spawn(|| kept.check(&server));
         let dead = threads.spawn(|| told.check(&server));
         for (command, code) in commands {
@@ -52,7 +64,7 @@ fn who_waits_for_a_server_that_stands_still_says_what_is_not_known() {
             !live.is_finished() && !dead.is_finished(),
             "it does not stand still"
         );
-        server.signal("CONT");
+        drop(stopped);
         (live.join().unwrap(), dead.join().unwrap())
     });
     assert_eq!(
