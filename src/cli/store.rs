@@ -307,9 +307,10 @@ fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
 fn in_words(error: RestoreError) -> anyhow::Error {
     let text = error.to_string();
     match error {
-        RestoreError::Backup { source, .. } => {
-            Failure::new(Exit::Refused, text).caused_by(source).into()
-        }
+        RestoreError::Backup { source, .. } => Failure::new(Exit::Refused, text)
+            .caused_by(source)
+            .advise("another backup; what is in the directory is as it was")
+            .into(),
         error => error.into(),
     }
 }

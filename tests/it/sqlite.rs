@@ -574,6 +574,37 @@ fn a_store_that_is_not_understood_is_refused_whole() {
     ));
 }
 
+/// One row of a time that cannot have come would end every session: time does not go back behind it.
+#[tokio::test]
+async fn a_time_that_cannot_have_come_is_damage() {
+    for change in [
+        "UPDATE closings SET closed_at = 29348345678901",
+        "UPDATE sessions SET last_request_at = 29348345678901",
+        "INSERT OR REPLACE INTO latest (only_row, instant, seq) VALUES (0, 29348345678901, 9)",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Registry::new(
+            SqliteStore::open(
+                DataDir::exclusive(directory.path(), true).unwrap(),
+                Settings::default(),
+            )
+            .unwrap(),
+            Arc::new(ManualClock::at(crate::places::MONDAY.parse().unwrap())),
+        );
+        let id = place.enter(None, browser()).await.unwrap().visit.id;
+        place.enter(None, browser()).await.unwrap();
+        place.drop_session(id, operator()).await.unwrap();
+        drop(place);
+        let disk = Connection::open(directory.path().join("sessions.sqlite")).unwrap();
+        assert!(disk.execute(change, []).unwrap() > 0, "{change}");
+        drop(disk);
+        assert!(
+            matches!(open(directory.path()), Err(OpenError::Damaged { .. })),
+            "{change}"
+        );
+    }
+}
+
 /// A row that says what no version says is damage, not a session without that property.
 #[tokio::test]
 async fn a_damaged_row_is_refused() {

@@ -12,7 +12,13 @@ use crate::session::Seq;
 use crate::store::Census;
 
 /// What must hold between the tables, and the question that finds what does not. The first ones are asked at every start.
-const RULES: [(&str, &str); 7] = [
+const RULES: [(&str, &str); 8] = [
+    (
+        "every instant is before the year 2200",
+        "SELECT (SELECT count(*) FROM sessions WHERE max(created_at, last_request_at) >= 7258118400000)
+            + (SELECT count(*) FROM closings WHERE max(begun_at, ifnull(closed_at, 0)) >= 7258118400000)
+            + (SELECT count(*) FROM latest WHERE instant >= 7258118400000)",
+    ),
     (
         "every process, variable, selection and lock belongs to a session",
         "SELECT count(*) FROM (SELECT session_seq FROM processes UNION ALL SELECT session_seq FROM variables
@@ -46,7 +52,7 @@ const RULES: [(&str, &str); 7] = [
 ];
 
 /// Rules that cost next to nothing, however many sessions there are.
-const RULES_AT_START: usize = 3;
+const RULES_AT_START: usize = 4;
 
 /// Problems of the file that are told at most.
 const TOLD: usize = 20;
