@@ -64,10 +64,6 @@ pub(super) struct List {
 impl Operation for List {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(
         self,
         admin: &A,
@@ -118,10 +114,6 @@ pub(super) struct Verify;
 
 impl Operation for Verify {
     const ACCESS: Access = Access::Look;
-
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
 
     async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
         let verdict = admin.verify_audit().await?;

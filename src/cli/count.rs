@@ -18,10 +18,6 @@ pub(super) struct Count(pub(super) Arguments);
 impl Operation for Count {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
         let none = ListQuery {
             limit: Some(0),

@@ -99,10 +99,6 @@ struct Look<'a>(&'a mut Findings);
 impl Operation for Look<'_> {
     const ACCESS: Access = Access::ServerOnly;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(
         self,
         admin: &A,

@@ -146,10 +146,6 @@ pub(super) struct List(Filter);
 impl Operation for List {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(
         self,
         admin: &A,
@@ -275,10 +271,6 @@ pub(super) struct Show {
 
 impl Operation for Show {
     const ACCESS: Access = Access::Look;
-
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
 
     async fn run<A: Admin>(
         self,

@@ -29,10 +29,6 @@ pub(super) struct List(pub(super) Arguments);
 impl Operation for List {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(
         self,
         admin: &A,

@@ -177,10 +177,6 @@ impl Arguments {
 impl Operation for Look {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
         let states = admin.options().await?;
         match self {
@@ -346,10 +342,6 @@ fn get(row: &OptionRow, with_origin: bool, output: &mut Output) -> Result<()> {
 
 impl Operation for Change {
     const ACCESS: Access = Access::Change;
-
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
 
     async fn run<A: Admin>(
         mut self,

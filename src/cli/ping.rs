@@ -20,10 +20,6 @@ pub(super) struct Ping(pub(super) Arguments);
 impl Operation for Ping {
     const ACCESS: Access = Access::ServerOnly;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(
         self,
         admin: &A,

@@ -18,10 +18,6 @@ pub(super) struct Stats(pub(super) Arguments);
 impl Operation for Stats {
     const ACCESS: Access = Access::Look;
 
-    fn check(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     async fn run<A: Admin>(self, admin: &A, output: &mut Output, _: &Context) -> Result<Exit> {
         let stats = admin.stats().await?;
         match output.format {

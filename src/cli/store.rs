@@ -311,6 +311,8 @@ fn in_words(error: RestoreError) -> anyhow::Error {
             .caused_by(source)
             .advise("another backup; what is in the directory is as it was")
             .into(),
+        // With what to try.
+        RestoreError::Store(error) => error.into(),
         error => error.into(),
     }
 }
