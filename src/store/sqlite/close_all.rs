@@ -63,7 +63,7 @@ pub(super) fn close_all(
         action: order.action,
         session: None,
         user: None,
-        detail: Some(format!("{count} sessions ended")),
+        detail: Some(ended_in_words(count)),
         request_id: None,
     });
     rows::write(&transaction, &audited)?;
@@ -72,6 +72,14 @@ pub(super) fn close_all(
     settings::renew_identity(&transaction)?;
     transaction.commit()?;
     Ok(count)
+}
+
+/// What the audit record says of it.
+pub(super) fn ended_in_words(count: usize) -> String {
+    match count {
+        1 => "1 session ended".into(),
+        count => format!("{count} sessions ended"),
+    }
 }
 
 /// The number after which a store goes on that comes from a copy. Time alone tells two lives of one copy apart.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::close_all::CloseAll;
+use super::close_all::{CloseAll, ended_in_words};
 use super::columns::{Result, session_id};
 use super::load::load;
 use super::restore::{Restored, with_attached};
@@ -89,7 +89,7 @@ pub(super) fn merge(
             action: order.action,
             session: None,
             user: None,
-            detail: Some(format!("{} sessions ended", newer.len())),
+            detail: Some(ended_in_words(newer.len())),
             request_id: None,
         }));
         rows.iter()
