@@ -372,6 +372,9 @@ fn advice_for_store(error: &OpenError) -> Option<String> {
     };
     match error {
         OpenError::Directory(error) => advice_for_directory(error),
+        error if error.is_in_use() => {
+            Some("end the program that reads the database, then the same command again".into())
+        }
         error if error.is_disk_full() => {
             Some("make room on the disk, then the same command again".into())
         }

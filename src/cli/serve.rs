@@ -119,11 +119,11 @@ fn as_config(error: anyhow::Error) -> anyhow::Error {
         return error;
     }
     let mut chain = error.chain();
-    let is_full = chain.any(|error| {
+    let may_pass = chain.any(|error| {
         let store = error.downcast_ref::<OpenError>();
-        store.is_some_and(OpenError::is_disk_full)
+        store.is_some_and(|error| error.is_disk_full() || error.is_in_use())
     });
-    if is_full {
+    if may_pass {
         // Whoever starts it again and again is not to stop at that.
         return error;
     }

@@ -11,6 +11,7 @@ mod load;
 mod log;
 mod mark;
 mod merge;
+mod open_error;
 mod place;
 mod processes;
 mod reader;
@@ -23,22 +24,21 @@ mod settings;
 mod writer;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
-use thiserror::Error as ThisError;
 use tokio::sync::{Notify, watch};
 
 pub use self::backup::{BackedUp, BackupError, back_up};
 pub use self::check::{CheckedStore, check};
 pub use self::close_all::CloseAll;
+pub use self::open_error::OpenError;
 pub(super) use self::place::Place;
 use self::reader::Reader;
 pub use self::restore::{Over, RestoreError, Restored, Restoring};
 use self::schema::{LookedAt, Opened};
 use self::writer::Writer;
-use super::directory::{DataDir, DirectoryError};
+use super::directory::DataDir;
 use super::live::{LiveSet, Prepared, Told, named};
 use super::memory::SharedLive;
 use super::record::Row;
@@ -53,7 +53,7 @@ use crate::audit::Verdict;
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::on_close::Method;
-use crate::options::{OptionError, Settings};
+use crate::options::Settings;
 use crate::session::{Process, Seq, SessionId};
 use crate::token::TokenHash;
 
@@ -69,104 +69,6 @@ pub struct SqliteStore {
     latest: Timestamp,
     method: Method,
     directory: DataDir,
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, ThisError)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The directory cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The database is somebody else's.
-    #[error("{} is not a sessionctl store", .0.display())]
-    NotAStore(PathBuf),
-    /// What was set at run time cannot be in force together with what the server is started with.
-    #[error("{} has options set at run time that do not go together with the file and the flags", path.display())]
-    Options {
-        /// The database.
-        path: PathBuf,
-        /// Which, and why.
-        #[source]
-        source: OptionError,
-    },
-    /// The database was written by a later version.
-    #[error("{} has schema version {found}, this sessionctl knows {known}", path.display())]
-    NewerSchema {
-        /// The database.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The latest version that this program reads.
-        known: i64,
-    },
-    /// The database is not the one whose changes were acknowledged last.
-    #[error("{} is not the store that was here before: a copy of another one", .0.display())]
-    AnotherStore(PathBuf),
-    /// The file is damaged, or its tables contradict each other.
-    #[error("{} is damaged: {problem}", path.display())]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// What is wrong first.
-        problem: String,
-    },
-    /// The file is a backup, which lacks what was closed since it was made.
-    #[error("{} is a backup, and not a store to go on with", .0.display())]
-    Backup(PathBuf),
-    /// Changes were acknowledged that are not there.
-    #[error(
-        "{} lacks changes that were acknowledged: the last one is {found}, and it was {acknowledged}; it was cut, or is an older copy",
-        path.display()
-    )]
-    LostChanges {
-        /// The database.
-        path: PathBuf,
-        /// The number of the last change that was acknowledged.
-        acknowledged: u64,
-        /// The number of the last change that is there.
-        found: u64,
-    },
-    /// SQLite refused.
-    #[error("{}: cannot read the store", path.display())]
-    Sqlite {
-        /// The database.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// The writer thread did not start.
-    #[error("cannot start the thread that writes the store")]
-    Thread(#[source] std::io::Error),
-}
-
-impl OpenError {
-    /// Whether the disk has no room: another try may go well without anything else being changed.
-    pub fn is_disk_full(&self) -> bool {
-        match self {
-            Self::Sqlite { source, .. } => {
-                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-            }
-            Self::Directory(DirectoryError::Io { source, .. }) => {
-                source.kind() == std::io::ErrorKind::StorageFull
-            }
-            _ => false,
-        }
-    }
-
-    /// The same about another file: the one that somebody named, in place of a copy of it.
-    fn about(self, path: &Path) -> Self {
-        let path = path.to_owned();
-        match self {
-            Self::NotAStore(_) => Self::NotAStore(path),
-            Self::NewerSchema { found, known, .. } => Self::NewerSchema { path, found, known },
-            Self::Damaged { problem, .. } => Self::Damaged { path, problem },
-            Self::Options { source, .. } => Self::Options { path, source },
-            Self::Sqlite { source, .. } => Self::Sqlite { path, source },
-            other => other,
-        }
-    }
 }
 
 /// Lock order: `live`, then `queue`; neither is held while the disk works or across an await.
