@@ -8,7 +8,7 @@ use serde_json::Value;
 use sessionctl::cli::EXIT_CODES;
 use sessionctl::token::Token;
 
-use crate::sandbox::{Ran, Sandbox, Server, request};
+use crate::sandbox::{Ran, Sandbox, Server, request, wait_for};
 
 const COMMANDS: [&str; 19] = [
     "list",
@@ -735,7 +735,9 @@ fn a_close_that_cannot_be_told_of_stops_and_says_so() {
         "{}",
         ran.stderr
     );
-    assert_eq!(sandbox.run(&["list", "-q"]).ok(), format!("{guest}\n"));
+    wait_for("the end of what was begun", || {
+        (sandbox.run(&["list", "-q"]).ok() == format!("{guest}\n")).then_some(())
+    });
     let ran = Ran::of(
         sandbox
             .command(&["close-session", &guest])
