@@ -106,6 +106,7 @@
 //! # }
 //! ```
 
+pub mod access;
 pub mod admin;
 pub mod application;
 pub mod audit;

@@ -4,73 +4,19 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Shared;
 use super::answer;
 use super::connection::Peer;
+use crate::access::Role;
 use crate::admin::Actor;
 use crate::error::Error;
 use crate::token::{Token, TokenHash};
-use crate::wire::path;
-
-/// What the application's token is good for, method and route (C07 for the close). Whatever is not here is the operators'
-/// alone, also a route that is new.
-const OF_THE_APPLICATION: [(&str, &str); 16] = [
-    ("POST", path::SESSIONS),
-    ("POST", path::LOGIN),
-    ("POST", path::CLOSE),
-    ("GET", path::SAVED),
-    ("POST", path::PROCESSES),
-    ("GET", path::PROCESS),
-    ("DELETE", path::PROCESS),
-    ("GET", path::CONTEXT),
-    ("GET", path::VARIABLE),
-    ("PUT", path::VARIABLE),
-    ("DELETE", path::VARIABLE),
-    ("GET", path::SELECTION),
-    ("PUT", path::SELECTION),
-    ("DELETE", path::SELECTION),
-    ("PUT", path::LOCK),
-    ("DELETE", path::LOCK),
-];
-
-/// As whom a request may do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// An operator: everything.
-    Admin,
-    /// The application whose sessions they are: [`OF_THE_APPLICATION`].
-    Application,
-}
-
-impl Role {
-    fn may(self, method: &Method, path: &str) -> bool {
-        let method = match method {
-            // The same answer without its body.
-            &Method::HEAD => "GET",
-            method => method.as_str(),
-        };
-        match self {
-            Self::Admin => true,
-            Self::Application => OF_THE_APPLICATION
-                .iter()
-                .any(|(listed, route)| *listed == method && is_at(route, path)),
-        }
-    }
-}
-
-/// Whether a path, as the request has it, is at a route: each part in braces stands for one segment.
-fn is_at(route: &str, path: &str) -> bool {
-    let is_same = |(part, segment): (&str, &str)| {
-        part == segment || part.starts_with('{') && !segment.is_empty()
-    };
-    route.split('/').count() == path.split('/').count()
-        && route.split('/').zip(path.split('/')).all(is_same)
-}
+use crate::wire::Route;
 
 /// The tokens that are known; a role without one has nobody who comes with a token.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,13 +32,13 @@ pub(super) async fn authenticate<T>(
     next: Next,
 ) -> Response {
     let (error, is_out_of_scope) = match identify(&request, &shared.tokens) {
-        Ok((role, actor)) if role.may(request.method(), request.uri().path()) => {
+        Ok((role, actor)) if may(role, &request) => {
             request.extensions_mut().insert(actor);
             return next.run(request).await;
         }
-        Ok(_) => {
-            let text = "the application's token is not good for this; an operator may do it";
-            (Error::Forbidden(text.into()), true)
+        Ok((role, _)) => {
+            let text = format!("the role {role} is not enough for this");
+            (Error::Forbidden(text), true)
         }
         Err(error) => (error, false),
     };
@@ -111,6 +57,12 @@ pub(super) async fn authenticate<T>(
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+/// Whether a role may ask for this. What is not in the table is for nobody to ask for: only an admin is told so.
+fn may(role: Role, request: &Request) -> bool {
+    let route = Route::of(request.method().as_str(), request.uri().path());
+    route.map_or(role == Role::Admin, |route| route.is_for(role))
 }
 
 fn identify(request: &Request, tokens: &Tokens) -> Result<(Role, Actor), Error> {
@@ -141,7 +93,7 @@ fn by_token(request: &Request, tokens: &Tokens) -> Result<(Role, Actor), Error> 
     if is(tokens.admin) {
         Ok((Role::Admin, Actor::token("admin")))
     } else if is(tokens.application) {
-        Ok((Role::Application, Actor::application()))
+        Ok((Role::App, Actor::application()))
     } else {
         Err(Error::Unauthenticated)
     }
@@ -165,85 +117,6 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
-
-    const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
-    const ROUTES: [&str; 18] = [
-        path::SESSIONS,
-        path::SESSION,
-        path::CLOSE,
-        path::DROP,
-        path::LOCKS,
-        path::HISTORY,
-        path::HISTORY_ENTRY,
-        path::OPTIONS,
-        path::STATS,
-        path::LOGIN,
-        path::SAVED,
-        path::PROCESSES,
-        path::PROCESS,
-        path::CONTEXT,
-        path::VARIABLE,
-        path::SELECTION,
-        path::LOCK,
-        "/v1/what-comes-later/{id}",
-    ];
-
-    /// S30: the application's token is good for what it needs; all else is refused to it, also what is not there yet.
-    #[test]
-    fn s30_every_route_has_its_roles() {
-        let mut found = Vec::new();
-        for (method, route) in METHODS
-            .into_iter()
-            .flat_map(|method| ROUTES.map(|route| (method, route)))
-        {
-            let path = route
-                .replace("{id}", "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11")
-                .replace("{process}", "1")
-                .replace("{name}", "a%2Fb")
-                .replace("{table}", "Invoices")
-                .replace("{record}", "close");
-            let parsed = Method::from_bytes(method.as_bytes()).unwrap();
-            assert!(Role::Admin.may(&parsed, &path));
-            if Role::Application.may(&parsed, &path) {
-                found.push((method, route));
-            }
-            let head = Role::Application.may(&Method::HEAD, &path);
-            let get = Role::Application.may(&Method::GET, &path);
-            assert_eq!(head, get, "{route}");
-        }
-        for refused in [
-            ("GET", path::SESSIONS),
-            ("GET", path::SESSION),
-            ("DELETE", path::SESSION),
-            ("POST", path::DROP),
-            ("PATCH", path::OPTIONS),
-            ("GET", path::HISTORY),
-            ("GET", path::LOCKS),
-        ] {
-            assert!(!found.contains(&refused), "{refused:?}");
-        }
-        let mut listed = OF_THE_APPLICATION.to_vec();
-        listed.sort_unstable();
-        found.sort_unstable();
-        assert_eq!(found, listed);
-    }
-
-    #[test]
-    fn a_path_is_at_one_route() {
-        assert!(is_at(path::CLOSE, "/v1/sessions/x/close"));
-        for path in [
-            "/v1/sessions//close",
-            "/v1/sessions/x/close/",
-            "/v1/sessions/x/y/close",
-            "/v1/sessions/x/Close",
-            "/v1/sessions/x%2Fclose",
-            "v1/sessions/x/close",
-            "",
-        ] {
-            assert!(!is_at(path::CLOSE, path), "{path}");
-        }
-    }
 
     fn request(peer: Option<Peer>, authorization: &[&str]) -> Request {
         let mut request = Request::new(Body::empty());
@@ -298,7 +171,7 @@ mod tests {
         for peer in [Some(tcp()), Some(unix(me)), Some(unix(me + 1)), None] {
             assert_eq!(role(peer, &[&admin], &tokens).unwrap(), Role::Admin);
             let found = role(peer, &[&application], &tokens).unwrap();
-            assert_eq!(found, Role::Application);
+            assert_eq!(found, Role::App);
             let strangers: [&[&str]; 5] = [
                 &[&other],
                 &["Basic YTpi"],

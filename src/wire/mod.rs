@@ -6,6 +6,7 @@ mod errors;
 mod looks;
 pub mod path;
 mod problem;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use self::looks::{
 };
 use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
+pub use self::routes::{ROUTES, Route};
 
 /// The version of every JSON document; changes only when a name changes its meaning.
 pub const SCHEMA: u32 = 1;

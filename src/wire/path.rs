@@ -21,6 +21,10 @@ pub const HISTORY_ENTRY: &str = "/v1/history/{id}";
 pub const AUDIT: &str = "/v1/audit";
 /// Whether that is what was written.
 pub const AUDIT_VERDICT: &str = "/v1/audit/verdict";
+/// Admin tokens: see, make.
+pub const TOKENS: &str = "/v1/tokens";
+/// An admin token; `DELETE` revokes it.
+pub const TOKEN: &str = "/v1/tokens/{name}";
 /// Options: see, set.
 pub const OPTIONS: &str = "/v1/options";
 /// How many there are, and what happened.

@@ -15,7 +15,7 @@ const VALUES: [&str; 9] = [
 ];
 
 /// The traits, with the plain arguments and results of their methods.
-const TRAITS: [&str; 3] = ["admin", "application", "sessions"];
+const TRAITS: [&str; 4] = ["access", "admin", "application", "sessions"];
 
 /// Which rooms a room may know besides the values and the traits (ARCHITECTURE.md).
 const MAY_KNOW: [(&str, &[&str]); 6] = [
