@@ -11,6 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use sessionctl::audit::Actor;
 use sessionctl::clock::Timestamp;
 use sessionctl::options::Options;
 use sessionctl::session::{Kind, SessionId};
@@ -39,14 +40,14 @@ fn new() -> (NewSession, TokenHash) {
         user_agent: None,
         idle_timeout: None,
         previous: None,
-        actor: "server".into(),
+        actor: Actor::server(),
     };
     (session, token_hash)
 }
 
 async fn expire(store: &MemoryStore, now: Timestamp) -> usize {
     let expire = Change::Expire {
-        actor: "server".into(),
+        actor: Actor::server(),
         limit: SESSIONS,
     };
     match store.apply(expire, now).await.unwrap() {

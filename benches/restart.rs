@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rusqlite::Connection;
+use sessionctl::audit::Actor;
 use sessionctl::clock::Timestamp;
 use sessionctl::options::{Options, Settings};
 use sessionctl::session::{Cause, Kind, SessionId};
@@ -57,7 +58,7 @@ async fn open_session(store: &SqliteStore, number: usize) -> SessionId {
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101".into()),
         idle_timeout: None,
         previous: None,
-        actor: "server".into(),
+        actor: Actor::server(),
     };
     match store.apply(Change::Open(new), now()).await.unwrap() {
         Applied::Opened(session, _) => session.id,
@@ -74,7 +75,7 @@ async fn fill(store: &SqliteStore) {
     let closing: Vec<SessionId> = ids.into_iter().step_by(CLOSING).collect();
     for batch in closing.chunks(IN_FLIGHT) {
         let closes = batch.iter().map(|id| {
-            let end = End::by_itself(*id, Cause::Command, "uid:0");
+            let end = End::by_itself(*id, Cause::Command, &Actor::user(0));
             store.apply(Change::BeginClose(end), now())
         });
         join_all(closes).await;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::access::{AdminToken, MintedToken, TokenName, TokenRequest};
+pub use crate::audit::Actor;
 use crate::audit::{AuditRecord, Verdict};
 use crate::clock::Timestamp;
 use crate::context::Name;
@@ -84,6 +86,28 @@ pub trait Admin: Send + Sync {
         &self,
         request: SetRequest,
     ) -> impl Future<Output = Result<OptionsSet, Error>> + Send;
+
+    /// Every admin token that was made and not revoked, by name.
+    fn tokens(&self) -> impl Future<Output = Result<Vec<AdminToken>, Error>> + Send;
+
+    /// Makes an admin token. Its secret is told this once; only a hash of it is kept (S31).
+    ///
+    /// # Errors
+    /// [`Error::TokenExists`] for a name that is taken, [`Error::Invalid`] for a time that no token has.
+    fn create_token(
+        &self,
+        request: TokenRequest,
+    ) -> impl Future<Output = Result<MintedToken, Error>> + Send;
+
+    /// Revokes an admin token: it lets nobody in from the answer on, and whoever waits with it waits no longer.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`] for a name that no token has.
+    fn revoke_token(
+        &self,
+        name: TokenName,
+        actor: Actor,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// One page of the audit record, the last one first (S32).
     fn audit(&self, query: AuditQuery) -> impl Future<Output = Result<AuditPage, Error>> + Send;
@@ -272,43 +296,6 @@ pub struct HistoryEntry {
     pub on_close: Vec<MethodRun>,
     /// Orders the ends.
     pub seq: Seq,
-}
-
-/// Who acts, for the record: `uid:1000`, `token:admin`, `client`, `server`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor(String);
-
-impl Actor {
-    /// A user of this machine.
-    pub fn user(uid: u32) -> Self {
-        Self(format!("uid:{uid}"))
-    }
-
-    /// The holder of an admin token.
-    pub fn token(name: &str) -> Self {
-        Self(format!("token:{name}"))
-    }
-
-    /// The application whose sessions they are.
-    pub fn application() -> Self {
-        Self("token:app".into())
-    }
-
-    /// The client whose session it is.
-    pub fn client() -> Self {
-        Self("client".into())
-    }
-
-    /// The server itself, on time.
-    pub fn server() -> Self {
-        Self("server".into())
-    }
-}
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// The operator's own text about an ending: at most [`REASON_LIMIT`] characters, untrusted when shown.

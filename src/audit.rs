@@ -25,6 +25,76 @@ words! {
         RestoreStore = "restore_store",
         /// Every session was ended at a start of the server.
         EndAllSessions = "end_all_sessions",
+        /// An admin token was made.
+        CreateToken = "create_token",
+        /// An admin token was revoked.
+        RevokeToken = "revoke_token",
+        /// Requests of the admin API were refused.
+        RefuseAccess = "refuse_access",
+    }
+}
+
+/// Who acts, for the record: `uid:1000`, `token:admin`, `client`, `server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    /// The way that the request came, if it came by one: `unix`, `tcp 192.0.2.7`.
+    via: Option<String>,
+}
+
+impl Actor {
+    /// A user of this machine.
+    pub fn user(uid: u32) -> Self {
+        Self::named(format!("uid:{uid}"))
+    }
+
+    /// The holder of an admin token.
+    pub fn token(name: &str) -> Self {
+        Self::named(format!("token:{name}"))
+    }
+
+    /// The client whose session it is.
+    pub fn client() -> Self {
+        Self::named("client".into())
+    }
+
+    /// The server itself, on time.
+    pub fn server() -> Self {
+        Self::named("server".into())
+    }
+
+    /// Somebody nobody knows, at an address.
+    pub fn unknown(address: &str) -> Self {
+        Self::named(format!("address:{address}"))
+    }
+
+    fn named(name: String) -> Self {
+        Self { name, via: None }
+    }
+
+    /// The same, who came this way.
+    #[must_use]
+    pub fn coming(self, via: impl Into<String>) -> Self {
+        Self {
+            via: Some(via.into()),
+            ..self
+        }
+    }
+
+    /// The name, as it stands in the record.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// The way that the request came: for the audit record (S32).
+    pub fn via(&self) -> Option<&str> {
+        self.via.as_deref()
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
     }
 }
 
@@ -35,6 +105,10 @@ pub struct Order {
     pub at: Timestamp,
     /// Who: `uid:1000`, `token:admin`.
     pub actor: String,
+    /// The way that the request came: `unix`, `tcp 192.0.2.7`; `None` for a command without a server, and for what earlier
+    /// versions wrote.
+    #[serde(default)]
+    pub via: Option<String>,
     /// What.
     pub action: Action,
     /// The session that it is about.
@@ -59,6 +133,22 @@ pub struct AuditRecord {
     pub hash: ChainHash,
 }
 
+impl Order {
+    /// An order of somebody's that is about no session.
+    pub fn by(actor: &Actor, action: Action, detail: String, at: Timestamp) -> Self {
+        Self {
+            at,
+            actor: actor.to_string(),
+            via: actor.via().map(str::to_owned),
+            action,
+            session: None,
+            user: None,
+            detail: Some(detail),
+            request_id: None,
+        }
+    }
+}
+
 impl AuditRecord {
     /// The record that comes after the one with this hash, or the first.
     pub fn following(previous: Option<ChainHash>, seq: Seq, order: Order) -> Self {
@@ -71,6 +161,7 @@ fn hash_of(previous: Option<ChainHash>, seq: Seq, order: &Order) -> ChainHash {
     let Order {
         at,
         actor,
+        via,
         action,
         session,
         user,
@@ -90,7 +181,12 @@ fn hash_of(previous: Option<ChainHash>, seq: Seq, order: &Order) -> ChainHash {
     let mut hash = Sha256::new();
     hash.update(previous.map_or([0; 32], |previous| previous.0));
     // Plain texts and numbers are always JSON.
-    hash.update(serde_json::to_vec(&text).unwrap_or_default());
+    let text = match via {
+        // As it was before there was a way to tell.
+        None => serde_json::to_vec(&text),
+        Some(via) => serde_json::to_vec(&(text, via)),
+    };
+    hash.update(text.unwrap_or_default());
     ChainHash(hash.finalize().into())
 }
 
@@ -179,6 +275,7 @@ mod tests {
             let order = Order {
                 at: Timestamp::from_millis(1_800_000_000_000),
                 actor: "uid:0".into(),
+                via: Some("unix".into()),
                 action: Action::CloseSession,
                 session: Some(SessionId::random()),
                 user: Some("ana".into()),
@@ -203,8 +300,10 @@ mod tests {
         let whole = chain();
         assert_eq!(verdict(&whole).broken_at, None);
         assert_eq!(verdict(&whole).last, Some(whole[4].hash));
-        let changes: [fn(&mut Order); 5] = [
+        let changes: [fn(&mut Order); 7] = [
             |order| order.actor = "uid:1".into(),
+            |order| order.via = None,
+            |order| order.via = Some("tcp 127.0.0.1".into()),
             |order| order.at = Timestamp::EPOCH,
             |order| order.user = None,
             |order| order.detail = Some("ticket".into()),

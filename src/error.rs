@@ -109,6 +109,24 @@ pub enum Error {
     /// The service cannot answer for what it knows; it has stopped acknowledging.
     #[error("the session store cannot be relied on")]
     Unavailable(#[source] Source),
+    /// No admin token has this name.
+    #[error("no token is called {name}")]
+    NoToken {
+        /// The name.
+        name: String,
+    },
+    /// An admin token has this name already.
+    #[error("there is a token called {name} already")]
+    TokenExists {
+        /// The name.
+        name: String,
+    },
+    /// Too many tokens that are nobody's came from one source (S31).
+    #[error("too many tokens that are nobody's came from here")]
+    TooManyAttempts {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The store failed while it wrote the change: whether it was made shows after a restart.
     #[error(
         "the store failed while it wrote the change; whether it was made shows after a restart"

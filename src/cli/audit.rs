@@ -153,11 +153,18 @@ impl Operation for Verify {
 
 impl Row for AuditRecord {
     const LAYOUT: &'static Layout = &Layout {
-        names: &["AT", "BY", "ACTION", "UUID", "USER", "DETAIL"],
-        give_way: &[("DETAIL", 20), ("USER", 12), ("DETAIL", 8), ("USER", 5)],
+        names: &["AT", "BY", "VIA", "ACTION", "UUID", "USER", "DETAIL"],
+        give_way: &[
+            ("DETAIL", 20),
+            ("USER", 12),
+            ("VIA", 8),
+            ("DETAIL", 8),
+            ("USER", 5),
+            ("VIA", 4),
+        ],
     };
 
-    const CSV_HEADER: &'static str = "seq,at,actor,action,session,user,detail,request_id,hash";
+    const CSV_HEADER: &'static str = "seq,at,actor,via,action,session,user,detail,request_id,hash";
 
     const MAY_REPEAT_SESSIONS: bool = true;
 
@@ -166,6 +173,7 @@ impl Row for AuditRecord {
         vec![
             times.short(order.at, now),
             order.actor.clone(),
+            or_dash(order.via.as_deref()),
             order.action.to_string(),
             or_dash(order.session.map(|id| id.to_string()).as_deref()),
             or_dash(order.user.as_deref()),
@@ -179,6 +187,7 @@ impl Row for AuditRecord {
             self.seq.to_string(),
             order.at.to_string(),
             csv_cell(&order.actor),
+            or_empty(order.via.as_deref()),
             order.action.to_string(),
             or_empty(order.session.map(|id| id.to_string()).as_deref()),
             or_empty(order.user.as_deref()),

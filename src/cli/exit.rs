@@ -241,15 +241,21 @@ fn is_lost(error: &AnyError) -> bool {
 
 fn exit_of_session_error(error: &Error) -> Exit {
     match error {
-        Error::NotFound(_) | Error::Closed(_) | Error::NoProcess { .. } | Error::NotSet { .. } => {
-            Exit::Missing
-        }
+        Error::NotFound(_)
+        | Error::Closed(_)
+        | Error::NoProcess { .. }
+        | Error::NotSet { .. }
+        | Error::NoToken { .. } => Exit::Missing,
         Error::Invalid(_) | Error::Context(_) | Error::WouldEnd { .. } => Exit::Usage,
-        Error::Unauthenticated | Error::Forbidden(_) | Error::Rotated => Exit::Denied,
+        Error::Unauthenticated
+        | Error::Forbidden(_)
+        | Error::TooManyAttempts { .. }
+        | Error::Rotated => Exit::Denied,
         Error::Closing(_)
         | Error::ProcessClosing { .. }
         | Error::HasProcess { .. }
         | Error::LockHeld(_)
+        | Error::TokenExists { .. }
         | Error::LimitReached { .. }
         | Error::TooManyOpens { .. }
         | Error::NoSessions
@@ -341,8 +347,14 @@ fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
         Error::OutcomeUnknown { .. } => {
             return Some(format!("`{program} list` tells whether it took effect"));
         }
-        Error::Unauthenticated => {
-            "--token-file FILE with the file that `serve --admin-token-file` wrote"
+        Error::Unauthenticated | Error::TooManyAttempts { .. } => {
+            "--token-file FILE with a token that is good: the one that `serve --admin-token-file` wrote, or one of `sessionctl token create`"
+        }
+        Error::NoToken { .. } => return Some(format!("{program} token list")),
+        Error::TokenExists { name } => {
+            return Some(format!(
+                "another name, or first {program} token revoke {name}"
+            ));
         }
         Error::Unavailable(_) => {
             "look into the server's log for the disk error, mend it, restart the server"

@@ -1,12 +1,11 @@
 //! Where `serve` listens: its ports, its socket, and the token that a port asks for.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
-    PermissionsExt as _,
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,6 +17,7 @@ use super::exit::{Again, Exit, Failure, advice};
 use super::method::absolute;
 use super::output::PROGRAM;
 use super::target::read_token;
+use super::token_file::NewTokenFile;
 use crate::server::AdminListener;
 use crate::token::{Token, TokenHash};
 
@@ -186,16 +186,7 @@ fn ensure_token(path: &Path) -> Result<TokenHash> {
         };
     }
     let token = Token::mint().context("the operating system has no random bytes")?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let written = file.and_then(|mut file| {
-        file.write_all(format!("{}\n", token.expose()).as_bytes())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write the token file {}", path.display()))?;
+    NewTokenFile::create(path)?.write(&token)?;
     Ok(token.hash())
 }
 

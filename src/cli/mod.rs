@@ -28,6 +28,8 @@ mod store;
 mod table;
 mod target;
 mod text;
+mod token;
+mod token_file;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -211,6 +213,9 @@ enum Command {
     OpenSession(open::Arguments),
     /// See and set the options
     Options(options::Arguments),
+    /// Make, list and revoke the tokens of the admin API
+    #[command(before_long_help = token::EXAMPLES)]
+    Token(token::Arguments),
     /// Tell how many sessions there are, and what happened since the start
     Stats(stats::Arguments),
     /// Check that a server answers and acknowledges changes
@@ -334,6 +339,11 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         Command::Options(arguments) => match arguments.asked()? {
             options::Asked::Look(look) => asker.ask(look),
             options::Asked::Change(change) => asker.ask(change),
+        },
+        Command::Token(arguments) => match arguments.asked() {
+            token::Asked::Create(create) => asker.ask(create),
+            token::Asked::List(list) => asker.ask(list),
+            token::Asked::Revoke(revoke) => asker.ask(revoke),
         },
         Command::Stats(arguments) => asker.ask(stats::Stats(arguments)),
         Command::Ping(arguments) => asker.ask(ping::Ping(arguments)),

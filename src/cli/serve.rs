@@ -156,7 +156,7 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
     // Last: the store keeps the settings of a server that runs, not of one that could not start.
     let store = if ends_all {
         let order = CloseAll {
-            actor: Actor::server().to_string(),
+            actor: Actor::server(),
             now: clock.now(),
             action: Action::EndAllSessions,
         };

@@ -217,7 +217,7 @@ fn restore(
     }
     let now = clock.now();
     let order = CloseAll {
-        actor: Actor::user(rustix::process::geteuid().as_raw()).to_string(),
+        actor: Actor::user(rustix::process::geteuid().as_raw()),
         now,
         action: Action::RestoreStore,
     };

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use super::{Call, Client, Effect, Method, with_query};
+use crate::access::{AdminToken, MintedToken, TokenName, TokenRequest};
 use crate::admin::{
-    Admin, AuditPage, AuditQuery, EndRequest, HistoryEntry, HistoryPage, HistoryQuery, ListQuery,
-    LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest, Stats,
+    Actor, Admin, AuditPage, AuditQuery, EndRequest, HistoryEntry, HistoryPage, HistoryQuery,
+    ListQuery, LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest,
+    Stats,
 };
 use crate::audit::Verdict;
 use crate::error::Error;
 use crate::options::OptionState;
 use crate::session::{SessionDetails, SessionId};
 use crate::wire::{
-    AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, OpenedBody,
-    OptionsBody, OptionsSetBody, SessionDetailsBody, SetBody, StatsBody, path,
+    AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, MintedBody,
+    OpenedBody, OptionsBody, OptionsSetBody, SessionDetailsBody, SetBody, StatsBody, TokenBody,
+    TokensBody, path,
 };
 
 impl Admin for Client {
@@ -89,6 +92,32 @@ impl Admin for Client {
             .read(&bytes)
             .map_err(|error| self.unknown(error.into()))?;
         Ok(set.set)
+    }
+
+    async fn tokens(&self) -> Result<Vec<AdminToken>, Error> {
+        Ok(self.get::<TokensBody>(path::TOKENS).await?.items)
+    }
+
+    async fn create_token(&self, request: TokenRequest) -> Result<MintedToken, Error> {
+        let body = TokenBody::of(&request);
+        let minted: MintedBody = self
+            .post(path::TOKENS, &body, Duration::ZERO, Effect::Once)
+            .await?;
+        minted
+            .minted()
+            .ok_or_else(|| self.not_ours("a token that is none".into()))
+    }
+
+    async fn revoke_token(&self, name: TokenName, _: Actor) -> Result<(), Error> {
+        let path = path::TOKEN.replace("{name}", name.as_str());
+        let call = Call {
+            method: Method::DELETE,
+            path: &path,
+            body: None,
+            wait: Duration::ZERO,
+            effect: Effect::Once,
+        };
+        self.call(call).await.map(drop)
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {

@@ -1,10 +1,11 @@
 //! What operators ask for.
 
 use super::{Registry, checked, end};
+use crate::access::{AdminToken, MintedToken, TokenName, TokenRequest};
 use crate::admin::{
-    Admin, AuditPage, AuditQuery, EndRequest, Ending, HistoryEntry, HistoryPage, HistoryQuery,
-    ListQuery, LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page, SetRequest,
-    Stats,
+    Actor, Admin, AuditPage, AuditQuery, EndRequest, Ending, HistoryEntry, HistoryPage,
+    HistoryQuery, ListQuery, LockPage, LockQuery, OpenRequest, Opened, OptionsSet, Outcome, Page,
+    SetRequest, Stats,
 };
 use crate::audit::Verdict;
 use crate::error::Error;
@@ -69,6 +70,18 @@ impl<S: Store> Admin for Registry<S> {
 
     async fn set_options(&self, request: SetRequest) -> Result<OptionsSet, Error> {
         self.set(request).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<AdminToken>, Error> {
+        self.all_tokens().await
+    }
+
+    async fn create_token(&self, request: TokenRequest) -> Result<MintedToken, Error> {
+        self.mint_token(request).await
+    }
+
+    async fn revoke_token(&self, name: TokenName, actor: Actor) -> Result<(), Error> {
+        self.revoke(name, actor).await
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {

@@ -146,7 +146,7 @@ impl<S: Store> Application for Registry<S> {
             id,
             user: user.into(),
             token_hash: token.hash(),
-            actor: Actor::server().to_string(),
+            actor: Actor::server(),
         };
         match self.inner.store.apply(change, self.now()).await? {
             Applied::LoggedIn(session, made) => {
@@ -165,7 +165,7 @@ impl<S: Store> Application for Registry<S> {
         lease: Option<Duration>,
     ) -> Result<ProcessStatus, Error> {
         lease.map_or(Ok(()), check_lease)?;
-        let actor = Actor::server().to_string();
+        let actor = Actor::server();
         let change = Change::StartProcess { id, lease, actor };
         match self.inner.store.apply(change, self.now()).await? {
             Applied::Started(status, made) => {

@@ -1,6 +1,7 @@
 //! The sessions of one store, with the rules that need no atomicity: minting, waiting, finishing, sweeping. Does what
 //! `Admin`, `Sessions` and `Application` ask; knows neither HTTP nor commands.
 
+mod access;
 mod admin;
 mod application;
 mod closing;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use self::access::Refusals;
 use self::admin::outcome;
 use self::closing::Running;
 use self::counters::{Counters, Refusal};
@@ -77,6 +79,7 @@ struct Inner<S> {
     cookie: Mutex<Option<(Arc<Settings>, Arc<CookiePolicy>)>>,
     open_rate: OpenRate,
     counters: Counters,
+    refusals: Refusals,
     on_close: OnClose,
     /// The runs of the on-close method under way.
     running: Arc<Running>,
@@ -113,6 +116,7 @@ impl<S: Store> Registry<S> {
                 cookie: Mutex::default(),
                 open_rate: OpenRate::default(),
                 counters: Counters::default(),
+                refusals: Refusals::default(),
                 on_close,
                 running: Arc::default(),
                 begun: Notify::new(),
@@ -140,6 +144,7 @@ impl<S: Store> Registry<S> {
             }
         };
         tokio::join!(sweeping, self.finish_closings_until(stopping.notified()));
+        self.record_refusals(true).await;
         Ok(self.inner.store.flush(self.now()).await?)
     }
 
@@ -275,8 +280,8 @@ impl<S: Store> Registry<S> {
             }),
             idle_timeout: request.idle_timeout.map(Duration::from_millis),
             previous,
-            actor: Actor::server().to_string(),
-            ordered_by: request.actor.map(|actor| actor.to_string()),
+            actor: Actor::server(),
+            ordered_by: request.actor,
         };
         let applied = self
             .inner
@@ -401,7 +406,7 @@ fn end(id: SessionId, cause: Cause, request: EndRequest) -> End {
         id,
         cause,
         reason: reason.map(String::from),
-        actor: actor.to_string(),
+        actor,
         request_id,
     }
 }

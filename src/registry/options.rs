@@ -44,8 +44,8 @@ impl<S: Store> Registry<S> {
             changes: changes.clone(),
             may_end,
             dry_run,
-            actor: Actor::server().to_string(),
-            ordered_by: actor.to_string(),
+            actor: Actor::server(),
+            ordered_by: actor.clone(),
         };
         let applied = self
             .inner

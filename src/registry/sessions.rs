@@ -39,7 +39,7 @@ impl<S: Store> Registry<S> {
 
     /// Gives a suspended session a fresh process, for a request that came with its cookie (C11).
     async fn resume(&self, id: SessionId) -> Result<Option<Visit>, Error> {
-        let actor = Actor::server().to_string();
+        let actor = Actor::server();
         match self
             .inner
             .store

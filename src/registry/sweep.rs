@@ -40,6 +40,7 @@ impl<S: Store> Registry<S> {
             if tick.is_multiple_of(SWEEPS_PER_TALE) {
                 clock.watch(self.inner.time.wall_clock_ahead());
                 self.tell_who_was_refused(&mut refused);
+                self.record_refusals(false).await;
             }
             match self.keep_up(tick == 0).await {
                 Ok(()) | Err(Error::Busy) => {}
@@ -148,7 +149,7 @@ impl<S: Store> Registry<S> {
         let mut begun = 0;
         loop {
             let expire = Change::Expire {
-                actor: Actor::server().to_string(),
+                actor: Actor::server(),
                 limit: BATCH,
             };
             let Applied::Expired {

@@ -1,26 +1,29 @@
 //! The operators' half of the admin API: one handler for each thing that an operator can do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
+use axum::{Extension, Router, routing};
 use uuid::Uuid;
 
-use super::answer::{json, problem_json};
-use super::extract::{Id, Refusal, query, read};
+use super::answer::{empty, json, problem_json};
+use super::auth::Caller;
+use super::extract::{Id, Refusal, TokenNamed, query, read};
 use super::{App, Shared};
+use crate::access::Access;
 use crate::admin::{Actor, Admin, EndRequest, Ending, Outcome, SetRequest};
 use crate::wire::{
     self, AuditBody, AuditVerdictBody, EndBody, HistoryBody, HistoryEntryBody, IgnoredBody,
-    ListBody, LocksBody, OptionsBody, OptionsSetBody, SCHEMA, SessionDetailsBody, SetBody,
-    SetQuery, StatsBody, path,
+    ListBody, LocksBody, MintedBody, OptionsBody, OptionsSetBody, SCHEMA, SessionDetailsBody,
+    SetBody, SetQuery, StatsBody, TokenBody, TokensBody, path,
 };
 
-pub(super) fn routes<T: Admin + 'static>() -> Router<Arc<Shared<T>>> {
+pub(super) fn routes<T: Admin + Access + 'static>() -> Router<Arc<Shared<T>>> {
     Router::new()
         .route(path::SESSIONS, get(list::<T>))
         .route(path::SESSION, get(show::<T>).delete(delete::<T>))
@@ -31,6 +34,8 @@ pub(super) fn routes<T: Admin + 'static>() -> Router<Arc<Shared<T>>> {
         .route(path::HISTORY_ENTRY, get(closed::<T>))
         .route(path::AUDIT, get(audit::<T>))
         .route(path::AUDIT_VERDICT, get(verify_audit::<T>))
+        .route(path::TOKENS, get(tokens::<T>).post(create_token::<T>))
+        .route(path::TOKEN, routing::delete(revoke_token::<T>))
         .route(path::OPTIONS, get(options::<T>).patch(set_options::<T>))
         .route(path::STATS, get(stats::<T>))
 }
@@ -70,14 +75,16 @@ async fn verify_audit<T: Admin>(State(shared): App<T>) -> Result<Response, Refus
     Ok(json(200, &AuditVerdictBody::from(verdict)))
 }
 
-async fn close<T: Admin>(
+async fn close<T: Admin + Access>(
     State(shared): App<T>,
     Id(id): Id,
-    Extension(actor): Extension<Actor>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut request = read::<EndBody>(&headers, body).await?.by(actor);
+    let mut request = read::<EndBody>(&headers, body)
+        .await?
+        .by(caller.actor.clone());
     let wait = request.wait;
     if !wait.is_zero() {
         // Whoever asks once more, because the server stops, is to get the outcome of its own call (C15).
@@ -87,7 +94,13 @@ async fn close<T: Admin>(
         let request = request.clone();
         shared.service.close(id, EndRequest { wait, ..request })
     };
-    ended(&shared.waiting.patient(wait, close).await?)
+    let until_gone = shared.until_gone(&caller);
+    let outcome = match shared.waiting.patient(wait, until_gone, close).await {
+        Some(outcome) => outcome?,
+        // Whoever is let in no longer is told all the same what came of its own call.
+        None => close(Duration::ZERO).await?,
+    };
+    ended(&outcome)
 }
 
 async fn delete<T: Admin>(
@@ -115,6 +128,31 @@ fn ended(outcome: &Outcome) -> Result<Response, Refusal> {
         Ending::Ignored => problem_json(status, &IgnoredBody::from(outcome)),
         _ => json(status, outcome),
     })
+}
+
+async fn tokens<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
+    let tokens = shared.service.tokens().await?;
+    Ok(json(200, &TokensBody::from(tokens)))
+}
+
+async fn create_token<T: Admin>(
+    State(shared): App<T>,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let request = read::<TokenBody>(&headers, body).await?.by(actor);
+    let minted = shared.service.create_token(request).await?;
+    Ok(json(201, &MintedBody::from(minted)))
+}
+
+async fn revoke_token<T: Admin>(
+    State(shared): App<T>,
+    Extension(actor): Extension<Actor>,
+    TokenNamed(name): TokenNamed,
+) -> Result<Response, Refusal> {
+    shared.service.revoke_token(name, actor).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn options<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {

@@ -10,16 +10,18 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 
 use super::answer::{empty, json};
+use super::auth::Caller;
 use super::extract::{
     Id, Locked, Named, Process, Refusal, Wait, query, read, read_large, read_value, skip,
 };
 use super::{App, Shared};
-use crate::admin::{Actor, OpenRequest};
+use crate::access::{Access, Role};
+use crate::admin::OpenRequest;
 use crate::application::Application;
 use crate::error::Error;
 use crate::wire::{LoginBody, OpenedBody, SavedBody, SavedQuery, SelectionBody, StartBody, path};
 
-pub(super) fn routes<T: Application + 'static>() -> Router<Arc<Shared<T>>> {
+pub(super) fn routes<T: Application + Access + 'static>() -> Router<Arc<Shared<T>>> {
     let variable = get(variable::<T>)
         .put(set_variable::<T>)
         .delete(reset_variable::<T>);
@@ -40,13 +42,13 @@ pub(super) fn routes<T: Application + 'static>() -> Router<Arc<Shared<T>>> {
 
 async fn open<T: Application>(
     State(shared): App<T>,
-    Extension(actor): Extension<Actor>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let mut request: OpenRequest = read(&headers, body).await?;
     // What the application opens for its clients is its daily work.
-    request.actor = Some(actor).filter(|actor| *actor != Actor::application());
+    request.actor = (caller.role != Role::App).then_some(caller.actor);
     let opened = shared.service.open(request).await?;
     Ok(json(201, &OpenedBody::from(opened)))
 }
@@ -90,15 +92,16 @@ async fn start<T: Application>(
     Ok(json(201, &status))
 }
 
-async fn poll<T: Application>(
+async fn poll<T: Application + Access>(
     State(shared): App<T>,
+    Extension(caller): Extension<Caller>,
     Process(at): Process,
     Wait(wait): Wait,
     body: Body,
 ) -> Result<Response, Refusal> {
     skip(body).await?;
     let poll = |wait| shared.service.poll_process(at, wait);
-    Ok(json(200, &shared.waiting.patient(wait, poll).await?))
+    Ok(json(200, &shared.patient(&caller, wait, poll).await?))
 }
 
 async fn end<T: Application>(
@@ -183,8 +186,9 @@ async fn destroy_selection<T: Application>(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-async fn lock<T: Application>(
+async fn lock<T: Application + Access>(
     State(shared): App<T>,
+    Extension(caller): Extension<Caller>,
     Process(at): Process,
     Locked(record): Locked,
     Wait(wait): Wait,
@@ -194,7 +198,7 @@ async fn lock<T: Application>(
     // Whoever is cut short by a stop may have been given the lock already, and is told so: a lock that nobody is told of
     // would be held after the restart.
     let lock = |wait| shared.service.lock(at, record.clone(), wait);
-    Ok(json(200, &shared.waiting.patient(wait, lock).await?))
+    Ok(json(200, &shared.patient(&caller, wait, lock).await?))
 }
 
 async fn unlock<T: Application>(

@@ -1,106 +1,195 @@
-//! Who may use the admin API, and for what (S26, S27, S30). Over the unix socket: the server's own user and root, as operators.
-//! Over TCP, in somebody else's router, and wherever a token is presented: whoever has the token, in its role.
+//! Who may use the admin API, and for what (S26, S27, S30, S31). Over the unix socket: the server's own user and root, as
+//! operators. Over TCP, in somebody else's router, and wherever a token is presented: whoever has the token, in its role.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Shared;
 use super::answer;
 use super::connection::Peer;
-use crate::access::Role;
-use crate::admin::Actor;
+use crate::access::{ADMIN_FILE_TOKEN, APP_FILE_TOKEN, Access, AccessRefusal, Role};
+use crate::audit::Actor;
 use crate::error::Error;
 use crate::token::{Token, TokenHash};
 use crate::wire::Route;
 
-/// The tokens that are known; a role without one has nobody who comes with a token.
+/// The tokens that come from files; a role without one has nobody who comes with it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tokens {
+pub(super) struct FileTokens {
     pub(super) admin: Option<TokenHash>,
     pub(super) application: Option<TokenHash>,
 }
 
-/// Lets a request through as its [`Actor`], or refuses it.
-pub(super) async fn authenticate<T>(
+/// Whoever is let in.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) actor: Actor,
+    pub(super) role: Role,
+    /// The token of the store that lets in: whoever waits with it waits no longer once it is revoked.
+    pub(super) token: Option<TokenHash>,
+}
+
+/// Why somebody is not let in.
+struct Denied {
+    error: Error,
+    /// What the answer asks for (RFC 6750, 3).
+    challenge: Option<&'static str>,
+    /// Who it was, as far as that is known.
+    source: Actor,
+    is_guess: bool,
+}
+
+/// Lets a request through as its [`Caller`], or refuses it.
+pub(super) async fn authenticate<T: Access + 'static>(
     State(shared): State<Arc<Shared<T>>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let (error, is_out_of_scope) = match identify(&request, &shared.tokens) {
-        Ok((role, actor)) if may(role, &request) => {
-            request.extensions_mut().insert(actor);
-            return next.run(request).await;
+    let (mut parts, body) = request.into_parts();
+    let denied = match identify(&parts, &shared).await {
+        Ok(caller) if may(caller.role, &parts) => {
+            parts.extensions.insert(caller.actor.clone());
+            parts.extensions.insert(caller);
+            return next.run(Request::from_parts(parts, body)).await;
         }
-        Ok((role, _)) => {
-            let text = format!("the role {role} is not enough for this");
-            (Error::Forbidden(text), true)
-        }
-        Err(error) => (error, false),
+        Ok(Caller { actor, role, .. }) => Denied {
+            error: Error::Forbidden(format!("the role {role} is not enough for this")),
+            challenge: Some("Bearer error=\"insufficient_scope\""),
+            source: actor,
+            is_guess: false,
+        },
+        Err(denied) => *denied,
     };
-    let peer = request.extensions().get::<Peer>().map(Peer::to_string);
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    tracing::warn!(
-        peer = peer.unwrap_or_default(),
-        method,
-        path,
-        "admin request refused: {error}"
-    );
+    refuse(&parts, denied, &shared.service).await
+}
+
+async fn refuse(request: &Parts, denied: Denied, access: &impl Access) -> Response {
+    let Denied {
+        error,
+        challenge,
+        source,
+        is_guess,
+    } = denied;
+    let (method, path) = (request.method.as_str(), request.uri.path());
+    let via = source.via().unwrap_or_default();
+    tracing::warn!(%source, via, method, path, "admin request refused: {error}");
+    // Nobody was refused who could not be judged.
+    if matches!(error, Error::Unavailable(_)) {
+        return answer::error(&error);
+    }
+    let refusal = AccessRefusal {
+        source,
+        request: format!("{method} {path}"),
+        is_guess,
+    };
+    if let Err(too_many) = access.refused(refusal).await {
+        return answer::error(&too_many);
+    }
     let mut response = answer::error(&error);
-    if is_out_of_scope {
-        // RFC 6750, 3.1.
-        let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+    if let Some(challenge) = challenge {
+        let challenge = HeaderValue::from_static(challenge);
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     response
 }
 
 /// Whether a role may ask for this. What is not in the table is for nobody to ask for: only an admin is told so.
-fn may(role: Role, request: &Request) -> bool {
-    let route = Route::of(request.method().as_str(), request.uri().path());
+fn may(role: Role, request: &Parts) -> bool {
+    let route = Route::of(request.method.as_str(), request.uri.path());
     route.map_or(role == Role::Admin, |route| route.is_for(role))
 }
 
-fn identify(request: &Request, tokens: &Tokens) -> Result<(Role, Actor), Error> {
-    let presents = request.headers().contains_key(AUTHORIZATION);
-    match request.extensions().get::<Peer>() {
+async fn identify<T: Access>(request: &Parts, shared: &Shared<T>) -> Result<Caller, Box<Denied>> {
+    let presents = request.headers.contains_key(AUTHORIZATION);
+    match request.extensions.get::<Peer>() {
         // Who presents a token wants to be no more than it makes of them.
         Some(Peer::Unix { uid }) if !presents => by_user(*uid),
-        Some(Peer::Unix { .. } | Peer::Tcp(_)) | None => by_token(request, tokens),
+        Some(Peer::Unix { .. } | Peer::Tcp(_)) | None => by_token(request, shared, presents).await,
     }
 }
 
-fn by_user(uid: Option<u32>) -> Result<(Role, Actor), Error> {
+/// The way that a request came, for the record.
+fn via(peer: Option<&Peer>) -> String {
+    match peer {
+        Some(Peer::Unix { .. }) => "unix".into(),
+        Some(Peer::Tcp(address)) => format!("tcp {}", address.ip().to_canonical()),
+        None => "tcp".into(),
+    }
+}
+
+fn by_user(uid: Option<u32>) -> Result<Caller, Box<Denied>> {
     let me = rustix::process::geteuid().as_raw();
+    let who = uid.map_or_else(|| Actor::unknown("unix"), Actor::user);
     match uid {
-        Some(uid) if uid == me || uid == 0 => Ok((Role::Admin, Actor::user(uid))),
-        _ => {
-            let who = uid.map_or_else(|| "an unknown user".into(), |uid| format!("uid {uid}"));
-            Err(Error::Forbidden(format!(
+        Some(uid) if uid == me || uid == 0 => Ok(Caller {
+            actor: who.coming("unix"),
+            role: Role::Admin,
+            token: None,
+        }),
+        _ => Err(Box::new(Denied {
+            error: Error::Forbidden(format!(
                 "{who} may not use this admin socket; its owner and root may"
-            )))
-        }
+            )),
+            challenge: None,
+            source: who.coming("unix"),
+            is_guess: false,
+        })),
     }
 }
 
-fn by_token(request: &Request, tokens: &Tokens) -> Result<(Role, Actor), Error> {
-    let presented = bearer(request).ok_or(Error::Unauthenticated)?.hash();
+async fn by_token<T: Access>(
+    request: &Parts,
+    shared: &Shared<T>,
+    presents: bool,
+) -> Result<Caller, Box<Denied>> {
+    let peer = request.extensions.get::<Peer>();
+    let denied = |error| {
+        Box::new(Denied {
+            error,
+            challenge: presents.then_some("Bearer error=\"invalid_token\""),
+            source: stranger(peer).coming(via(peer)),
+            is_guess: presents,
+        })
+    };
+    let presented = bearer(request).ok_or_else(|| denied(Error::Unauthenticated))?;
+    let presented = presented.hash();
+    let caller = |name: &str, role, token| Caller {
+        actor: Actor::token(name).coming(via(peer)),
+        role,
+        token,
+    };
     let is = |known: Option<TokenHash>| known.is_some_and(|known| known.matches(&presented));
-    if is(tokens.admin) {
-        Ok((Role::Admin, Actor::token("admin")))
-    } else if is(tokens.application) {
-        Ok((Role::App, Actor::application()))
-    } else {
-        Err(Error::Unauthenticated)
+    if is(shared.tokens.admin) {
+        return Ok(caller(ADMIN_FILE_TOKEN, Role::Admin, None));
+    }
+    if is(shared.tokens.application) {
+        return Ok(caller(APP_FILE_TOKEN, Role::App, None));
+    }
+    match shared.service.identify(&presented).await {
+        Ok(Some(grant)) => Ok(caller(grant.name.as_str(), grant.role, Some(presented))),
+        Ok(None) => Err(denied(Error::Unauthenticated)),
+        Err(error) => Err(denied(error)),
     }
 }
 
-fn bearer(request: &Request) -> Option<Token> {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
+/// Who comes without a name.
+fn stranger(peer: Option<&Peer>) -> Actor {
+    match peer {
+        Some(Peer::Unix { uid: Some(uid) }) => Actor::user(*uid),
+        Some(Peer::Unix { uid: None }) => Actor::unknown("unix"),
+        Some(Peer::Tcp(address)) => Actor::unknown(&address.ip().to_canonical().to_string()),
+        None => Actor::unknown("unknown"),
+    }
+}
+
+fn bearer(request: &Parts) -> Option<Token> {
+    let mut values = request.headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
@@ -117,76 +206,131 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::access::Grant;
+    use crate::server::TrustedProxies;
+    use crate::server::waiting::Waiting;
 
-    fn request(peer: Option<Peer>, authorization: &[&str]) -> Request {
-        let mut request = Request::new(Body::empty());
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
+    /// Whose token lets in whom.
+    struct Known(TokenHash, Grant);
+
+    impl Access for Known {
+        async fn identify(&self, token: &TokenHash) -> Result<Option<Grant>, Error> {
+            Ok((self.0 == *token).then(|| self.1.clone()))
         }
-        for value in authorization {
-            let value = HeaderValue::from_str(value).unwrap();
-            request.headers_mut().append(AUTHORIZATION, value);
+
+        async fn until_gone(&self, _: TokenHash) {
+            std::future::pending().await
         }
-        request
+
+        async fn refused(&self, _: AccessRefusal) -> Result<(), Error> {
+            Ok(())
+        }
     }
 
-    /// As whom a request counts.
-    fn role(peer: Option<Peer>, authorization: &[&str], tokens: &Tokens) -> Result<Role, Error> {
-        identify(&request(peer, authorization), tokens).map(|(role, _)| role)
+    /// A server with both tokens of files, and one of the store.
+    struct Site {
+        shared: Shared<Known>,
+        admin: String,
+        application: String,
+        closer: String,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let [admin, application, closer] = [(); 3].map(|()| Token::mint().unwrap());
+            let grant = Grant {
+                name: "ci".parse().unwrap(),
+                role: Role::Closer,
+            };
+            Self {
+                shared: Shared {
+                    service: Known(closer.hash(), grant),
+                    trusted_proxies: TrustedProxies::default(),
+                    tokens: FileTokens {
+                        admin: Some(admin.hash()),
+                        application: Some(application.hash()),
+                    },
+                    waiting: Waiting::until(None),
+                },
+                admin: bearer_of(&admin),
+                application: bearer_of(&application),
+                closer: bearer_of(&closer),
+            }
+        }
+
+        async fn caller(
+            &self,
+            peer: Option<Peer>,
+            authorization: &[&str],
+        ) -> Result<Caller, Error> {
+            let (mut parts, _) = Request::new(Body::empty()).into_parts();
+            if let Some(peer) = peer {
+                parts.extensions.insert(peer);
+            }
+            for value in authorization {
+                let value = HeaderValue::from_str(value).unwrap();
+                parts.headers.append(AUTHORIZATION, value);
+            }
+            let caller = identify(&parts, &self.shared).await;
+            caller.map_err(|denied| denied.error)
+        }
     }
 
     fn bearer_of(token: &Token) -> String {
         format!("Bearer {}", token.expose())
     }
 
-    #[test]
-    fn s27_without_a_token_only_the_owner_of_the_socket_and_root_come_in() {
-        let tokens = Tokens::default();
+    #[tokio::test]
+    async fn s27_without_a_token_only_the_owner_of_the_socket_and_root_come_in() {
+        let site = Site::new();
         let me = rustix::process::geteuid().as_raw();
         for uid in [me, 0] {
-            let (role, actor) = identify(&request(Some(unix(uid)), &[]), &tokens).unwrap();
-            assert_eq!(role, Role::Admin);
-            assert_eq!(actor.to_string(), format!("uid:{uid}"));
+            let caller = site.caller(Some(unix(uid)), &[]).await.unwrap();
+            assert_eq!(caller.role, Role::Admin);
+            assert_eq!(caller.actor, Actor::user(uid).coming("unix"));
         }
         for peer in [unix(me + 1), Peer::Unix { uid: None }] {
-            let refused = role(Some(peer), &[], &tokens);
+            let refused = site.caller(Some(peer), &[]).await;
             assert!(matches!(refused, Err(Error::Forbidden(_))), "{peer}");
         }
         for peer in [Some(tcp()), None] {
-            let refused = role(peer, &[], &tokens);
+            let refused = site.caller(peer, &[]).await;
             assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
         }
     }
 
-    #[test]
-    fn s30_a_token_says_who_comes_wherever_it_is_presented() {
-        let (admin, application) = (Token::mint().unwrap(), Token::mint().unwrap());
-        let tokens = Tokens {
-            admin: Some(admin.hash()),
-            application: Some(application.hash()),
-        };
-        let (admin, application) = (bearer_of(&admin), bearer_of(&application));
+    #[tokio::test]
+    async fn s30_a_token_says_who_comes_wherever_it_is_presented() {
+        let mut site = Site::new();
+        let known = [
+            (site.admin.clone(), Role::Admin, "token:admin"),
+            (site.application.clone(), Role::App, "token:app"),
+            (site.closer.clone(), Role::Closer, "token:ci"),
+        ];
         let other = bearer_of(&Token::mint().unwrap());
         let me = rustix::process::geteuid().as_raw();
         for peer in [Some(tcp()), Some(unix(me)), Some(unix(me + 1)), None] {
-            assert_eq!(role(peer, &[&admin], &tokens).unwrap(), Role::Admin);
-            let found = role(peer, &[&application], &tokens).unwrap();
-            assert_eq!(found, Role::App);
+            for (token, role, name) in &known {
+                let caller = site.caller(peer, &[token]).await.unwrap();
+                assert_eq!((caller.role, caller.actor.as_str()), (*role, *name));
+                assert_eq!(caller.token.is_some(), *role == Role::Closer);
+            }
             let strangers: [&[&str]; 5] = [
                 &[&other],
                 &["Basic YTpi"],
                 &["Bearer"],
-                &[&application, &admin],
-                &[&application, &application],
+                &[&site.application, &site.admin],
+                &[&site.application, &site.application],
             ];
             for presented in strangers {
-                let refused = role(peer, presented, &tokens);
+                let refused = site.caller(peer, presented).await;
                 assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
             }
-            for known in [&admin, &application] {
-                let refused = role(peer, &[known], &Tokens::default());
-                assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
-            }
+        }
+        site.shared.tokens = FileTokens::default();
+        for (token, role, _) in &known[..2] {
+            let refused = site.caller(Some(tcp()), &[token]).await;
+            assert!(matches!(refused, Err(Error::Unauthenticated)), "{role}");
         }
     }
 

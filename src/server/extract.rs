@@ -14,6 +14,7 @@ use http_body_util::{LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::answer::{self, fault};
+use crate::access::TokenName;
 use crate::application::At;
 use crate::context::{ContextError, Json, Name, Record};
 use crate::error::Error;
@@ -62,6 +63,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         Ok(Self(Name::new(&segment(parts, state, "name").await?)?))
+    }
+}
+
+/// The name of an admin token in a path.
+pub(super) struct TokenNamed(pub(super) TokenName);
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenNamed {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let name = segment(parts, state, "name").await?;
+        Ok(Self(name.try_into().map_err(Error::Invalid)?))
     }
 }
 

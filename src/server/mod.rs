@@ -12,8 +12,9 @@ mod proxies;
 mod waiting;
 mod web;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,14 +24,16 @@ use axum::{Router, middleware};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::application::Application;
+use crate::error::Error;
 use crate::sessions::Sessions;
 use crate::token::TokenHash;
 use crate::wire::{Fault, path};
 
 use self::answer::fault;
-use self::auth::{Tokens, authenticate};
+use self::auth::{Caller, FileTokens, authenticate};
 use self::connection::accept;
 use self::origin::guard;
 pub use self::proxies::TrustedProxies;
@@ -74,8 +77,32 @@ const ADMIN_CONNECTIONS: usize = waiting::PLACES + 128;
 pub(crate) struct Shared<T> {
     service: T,
     trusted_proxies: TrustedProxies,
-    tokens: Tokens,
+    tokens: FileTokens,
     waiting: Waiting,
+}
+
+impl<T: Access> Shared<T> {
+    /// Asks patiently for a caller, who is refused if it is let in no longer before there is an answer.
+    async fn patient<A, F>(
+        &self,
+        caller: &Caller,
+        wait: Duration,
+        ask: impl Fn(Duration) -> F,
+    ) -> Result<A, Error>
+    where
+        F: Future<Output = Result<A, Error>>,
+    {
+        let until_gone = self.until_gone(caller);
+        let answer = self.waiting.patient(wait, until_gone, ask).await;
+        answer.unwrap_or(Err(Error::Unauthenticated))
+    }
+
+    async fn until_gone(&self, caller: &Caller) {
+        match caller.token {
+            Some(token) => self.service.until_gone(token).await,
+            None => pending().await,
+        }
+    }
 }
 
 type App<T> = State<Arc<Shared<T>>>;
@@ -84,7 +111,7 @@ type App<T> = State<Arc<Shared<T>>>;
 /// are answered at once.
 pub async fn serve<T>(service: T, listeners: Listeners, stop: impl Future<Output = ()>)
 where
-    T: Admin + Sessions + Application + 'static,
+    T: Admin + Sessions + Application + Access + 'static,
 {
     let Listeners {
         web: web_listener,
@@ -101,7 +128,7 @@ where
     let shared = Arc::new(Shared {
         service,
         trusted_proxies,
-        tokens: Tokens {
+        tokens: FileTokens {
             admin: admin_token,
             application: app_token,
         },
@@ -133,13 +160,13 @@ where
 /// Serves the admin API alone on a socket, until `stop` is ready: for who is called by a command without a server.
 pub async fn serve_admin<T>(service: T, listener: UnixListener, stop: impl Future<Output = ()>)
 where
-    T: Admin + Application + 'static,
+    T: Admin + Application + Access + 'static,
 {
     let (stopping, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
         service,
         trusted_proxies: TrustedProxies::default(),
-        tokens: Tokens::default(),
+        tokens: FileTokens::default(),
         waiting: Waiting::until(Some(stopped.clone())),
     });
     let admin = finished(admin_api(&shared), &shared);
@@ -160,7 +187,7 @@ where
 /// cannot see who connects, so nobody is believed to be local (S27, S28). Serve them on a loopback port.
 pub fn admin_routes<T>(service: T, access: AdminAccess) -> Router
 where
-    T: Admin + Application + 'static,
+    T: Admin + Application + Access + 'static,
 {
     let AdminAccess {
         admin_token,
@@ -169,7 +196,7 @@ where
     let shared = Arc::new(Shared {
         service,
         trusted_proxies: TrustedProxies::default(),
-        tokens: Tokens {
+        tokens: FileTokens {
             admin: Some(admin_token),
             application: app_token,
         },
@@ -184,7 +211,7 @@ where
 /// Everything under `/v1`, all of it behind [`guard`] and [`authenticate`].
 fn admin_api<T>(shared: &Arc<Shared<T>>) -> Router<Arc<Shared<T>>>
 where
-    T: Admin + Application + 'static,
+    T: Admin + Application + Access + 'static,
 {
     let shared = Arc::clone(shared);
     admin::routes::<T>()

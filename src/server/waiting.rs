@@ -10,6 +10,16 @@ use tokio::sync::{Semaphore, watch};
 /// for those who do not wait, so that no application locks its operators out.
 pub(super) const PLACES: usize = 384;
 
+/// What comes of waiting.
+#[derive(Debug, PartialEq, Eq)]
+enum Told<A> {
+    Answer(A),
+    /// The server stops, or too many wait already: it is asked without waiting.
+    AtOnce,
+    /// The caller is let in no longer.
+    Gone,
+}
+
 /// Where requests wait.
 pub(super) struct Waiting {
     places: Semaphore,
@@ -25,26 +35,41 @@ impl Waiting {
         }
     }
 
-    /// Asks with a time to wait, and once more without one if the server stops meanwhile or too many wait already.
-    pub(super) async fn patient<A, F>(&self, wait: Duration, ask: impl Fn(Duration) -> F) -> A
+    /// Asks with a time to wait, and once more without one if the server stops meanwhile or too many wait already. `None` if
+    /// the caller was let in no longer before there was an answer.
+    pub(super) async fn patient<A, F>(
+        &self,
+        wait: Duration,
+        until_gone: impl Future<Output = ()>,
+        ask: impl Fn(Duration) -> F,
+    ) -> Option<A>
     where
         F: Future<Output = A>,
     {
-        if !wait.is_zero()
-            && let Some(answer) = self.unless_stopping(ask(wait)).await
-        {
-            return answer;
+        if !wait.is_zero() {
+            match self.until_told(ask(wait), until_gone).await {
+                Told::Answer(answer) => return Some(answer),
+                Told::Gone => return None,
+                Told::AtOnce => {}
+            }
         }
-        ask(Duration::ZERO).await
+        Some(ask(Duration::ZERO).await)
     }
 
-    /// What a request that waits comes to; `None` if the server stops before, or too many wait already. It is dropped then.
-    pub(super) async fn unless_stopping<A>(&self, waits: impl Future<Output = A>) -> Option<A> {
-        let _place = self.places.try_acquire().ok()?;
+    /// What a request that waits comes to; it is dropped if something else comes before.
+    async fn until_told<A>(
+        &self,
+        waits: impl Future<Output = A>,
+        until_gone: impl Future<Output = ()>,
+    ) -> Told<A> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Told::AtOnce;
+        };
         tokio::select! {
             biased;
-            answer = waits => Some(answer),
-            () = self.stopped() => None,
+            answer = waits => Told::Answer(answer),
+            () = self.stopped() => Told::AtOnce,
+            () = until_gone => Told::Gone,
         }
     }
 
@@ -80,24 +105,37 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let waiting = Waiting::until(Some(stopped));
         let stop = async { stop.send_replace(true) };
-        let (answer, _) = tokio::join!(waiting.patient(WAIT, ask), stop);
-        assert_eq!(answer, "as it stands");
-        assert_eq!(waiting.patient(WAIT, ask).await, "as it stands");
+        let (answer, _) = tokio::join!(waiting.patient(WAIT, pending(), ask), stop);
+        assert_eq!(answer, Some("as it stands"));
+        let answer = waiting.patient(WAIT, pending(), ask).await;
+        assert_eq!(answer, Some("as it stands"));
     }
 
     #[tokio::test]
     async fn what_is_there_is_answered_also_during_a_stop() {
         let waiting = Waiting::until(Some(watch::channel(true).1));
-        assert_eq!(waiting.unless_stopping(async { 1 }).await, Some(1));
-        assert_eq!(waiting.unless_stopping(pending::<()>()).await, None);
+        let told = waiting.until_told(async { 1 }, pending()).await;
+        assert_eq!(told, Told::Answer(1));
+        let told = waiting.until_told(pending::<()>(), pending()).await;
+        assert_eq!(told, Told::AtOnce);
     }
 
     #[tokio::test]
     async fn those_who_wait_leave_room_for_those_who_do_not() {
         let waiting = Waiting::until(None);
         let all = waiting.places.try_acquire_many(PLACES as u32).unwrap();
-        assert_eq!(waiting.patient(WAIT, ask).await, "as it stands");
+        let answer = waiting.patient(WAIT, pending(), ask).await;
+        assert_eq!(answer, Some("as it stands"));
         drop(all);
-        assert_eq!(waiting.unless_stopping(async { 1 }).await, Some(1));
+        let told = waiting.until_told(async { 1 }, pending()).await;
+        assert_eq!(told, Told::Answer(1));
+    }
+
+    #[tokio::test]
+    async fn s31_whoever_is_let_in_no_longer_waits_no_longer() {
+        let waiting = Waiting::until(None);
+        assert_eq!(waiting.patient(WAIT, async {}, ask).await, None);
+        let told = waiting.patient(Duration::ZERO, async {}, ask).await;
+        assert_eq!(told, Some("as it stands"));
     }
 }

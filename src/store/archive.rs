@@ -67,7 +67,7 @@ impl Archive {
                     begun.unwrap_or_else(|| opened(record, *last_request_at, tombstone.closed_at));
                 // Who cuts a closing short is the one who ended it.
                 entry.reason.clone_from(&end.reason);
-                entry.actor.clone_from(&end.actor);
+                entry.actor = end.actor.to_string();
                 self.end(entry, tombstone);
             }
             Row::ProcessEnded {
@@ -244,6 +244,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::audit::Actor;
     use crate::on_close::{MethodResult, RunKey};
     use crate::session::{Kind, Mode, SessionId};
     use crate::store::End;
@@ -280,7 +281,7 @@ mod tests {
         };
         Row::Dropped {
             begin: None,
-            end: End::by_itself(record.id, Cause::Dropped, "server"),
+            end: End::by_itself(record.id, Cause::Dropped, &Actor::server()),
             record,
             last_request_at: Timestamp::EPOCH,
             tombstone,

@@ -10,6 +10,7 @@ use super::live::{LiveSet, named};
 use super::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
+use crate::access::AdminToken;
 use crate::admin::{
     AuditPage, AuditQuery, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
 };
@@ -103,6 +104,14 @@ impl Store for MemoryStore {
         let mut page = self.archive()?.page(&pending.known(query), closing);
         pending.add_to(&mut page);
         Ok(page)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Arc<AdminToken>>, Error> {
+        Ok(self.live.read()?.tokens().what)
+    }
+
+    async fn token(&self, hash: &TokenHash) -> Result<Option<Arc<AdminToken>>, Error> {
+        Ok(self.live.read()?.token(hash).what)
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {

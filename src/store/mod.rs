@@ -24,11 +24,12 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::wait::{Place, Ticket};
+use crate::access::{AdminToken, TokenName};
 use crate::admin::{
     AuditPage, AuditQuery, Ended, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
 };
 use crate::application::{At, ProcessStatus, Saved};
-use crate::audit::Verdict;
+use crate::audit::{Actor, Order, Verdict};
 use crate::clock::Timestamp;
 use crate::context::{Context, ContextError, Json, Lock, Name, Record, Selection};
 use crate::error::Source;
@@ -99,6 +100,15 @@ pub trait Store: Send + Sync + 'static {
         query: HistoryQuery,
         id: Option<SessionId>,
     ) -> impl Future<Output = Result<HistoryPage, Error>> + Send;
+
+    /// Every admin token that was made and not revoked, by name.
+    fn tokens(&self) -> impl Future<Output = Result<Vec<Arc<AdminToken>>, Error>> + Send;
+
+    /// The admin token with this hash; whether its time is over is for the caller to look at.
+    fn token(
+        &self,
+        hash: &TokenHash,
+    ) -> impl Future<Output = Result<Option<Arc<AdminToken>>, Error>> + Send;
 
     /// One page of the audit record, the last one first (S32).
     fn audit(&self, query: AuditQuery) -> impl Future<Output = Result<AuditPage, Error>> + Send;
@@ -187,7 +197,7 @@ pub enum Change {
         /// What remains of the new secret.
         token_hash: TokenHash,
         /// Who makes room for it, for the record.
-        actor: String,
+        actor: Actor,
     },
     /// Starts a process; a suspended session is active again by it.
     StartProcess {
@@ -196,7 +206,7 @@ pub enum Change {
         /// How long it lives unless it is named again (C18).
         lease: Option<Duration>,
         /// Who makes room for it, for the record.
-        actor: String,
+        actor: Actor,
     },
     /// Ends a process on its application's word.
     EndProcess(At),
@@ -231,10 +241,21 @@ pub enum Change {
         /// The session.
         id: SessionId,
         /// Who makes room for it, for the record.
-        actor: String,
+        actor: Actor,
     },
     /// Sets options at run time, all or none (C14).
     SetOptions(SetOptions),
+    /// Makes an admin token (S31).
+    CreateToken(NewToken),
+    /// Revokes an admin token: it is refused from here on.
+    RevokeToken {
+        /// Which.
+        name: TokenName,
+        /// The operator who ordered it, for the audit record.
+        ordered_by: Actor,
+    },
+    /// Keeps something in the audit record that changes nothing else.
+    Record(Box<Order>),
     /// Begins the closing of a live session: its token is refused from here on.
     BeginClose(End),
     /// Ends a closing that was begun, with whatever it still has.
@@ -245,7 +266,7 @@ pub enum Change {
     /// grace periods, and closings that take too long.
     Expire {
         /// Who, for the record.
-        actor: String,
+        actor: Actor,
         /// How many at most.
         limit: usize,
     },
@@ -273,9 +294,20 @@ pub struct NewSession {
     /// The dead token that its client came with.
     pub previous: Option<TokenHash>,
     /// Who ends what makes room, for the record.
-    pub actor: String,
+    pub actor: Actor,
     /// The operator who ordered it, for the audit record.
-    pub ordered_by: Option<String>,
+    pub ordered_by: Option<Actor>,
+}
+
+/// An admin token to make.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// What remains of its secret; it must be new.
+    pub hash: TokenHash,
+    /// What operators see of it.
+    pub token: Arc<AdminToken>,
+    /// The operator who ordered it, for the audit record.
+    pub ordered_by: Actor,
 }
 
 /// What closing work a worker takes.
@@ -333,19 +365,19 @@ pub struct End {
     /// The operator's own text.
     pub reason: Option<String>,
     /// Who, for the record.
-    pub actor: String,
+    pub actor: Actor,
     /// Recognises a retry (C15).
     pub request_id: Option<Uuid>,
 }
 
 impl End {
     /// The end of a session by nobody's order: its time is over, or its place is needed.
-    pub fn by_itself(id: SessionId, cause: Cause, actor: &str) -> Self {
+    pub fn by_itself(id: SessionId, cause: Cause, actor: &Actor) -> Self {
         Self {
             id,
             cause,
             reason: None,
-            actor: actor.into(),
+            actor: actor.clone(),
             request_id: None,
         }
     }
@@ -361,9 +393,9 @@ pub struct SetOptions {
     /// Whether nothing is to be changed.
     pub dry_run: bool,
     /// Who ends what has no room any more, for the record.
-    pub actor: String,
+    pub actor: Actor,
     /// The operator who ordered it, for the audit record.
-    pub ordered_by: String,
+    pub ordered_by: Actor,
 }
 
 /// What new options do to sessions.
@@ -466,6 +498,12 @@ pub enum Applied {
     },
     /// A value is refused; nothing was set.
     OptionRefused(OptionError),
+    /// No admin token has this name; nothing was changed.
+    NoToken,
+    /// An admin token has this name; none was made.
+    TokenExists,
+    /// There are as many admin tokens as there may be; none was made.
+    TooManyTokens,
     /// What an ending came upon, and what it did.
     Ended {
         /// How the session stands after the change.

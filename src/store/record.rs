@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::wait::{Handover, Ticket};
 use super::{End, Part};
+use crate::access::{AdminToken, TokenName};
 use crate::audit::Order;
 use crate::clock::Timestamp;
 use crate::context::{Json, Lock, Name, Record as LockedRecord, Selection};
@@ -239,6 +240,16 @@ pub(super) enum Row {
         /// Runs that never come, each with a number of its own.
         struck: Vec<(Seq, MethodRun)>,
     },
+    /// An admin token was made.
+    TokenCreated {
+        seq: Seq,
+        hash: TokenHash,
+        token: Arc<AdminToken>,
+    },
+    TokenRevoked {
+        seq: Seq,
+        name: TokenName,
+    },
     /// What an operator ordered, in the same commit.
     Audited {
         seq: Seq,
@@ -269,6 +280,8 @@ impl Row {
             | Self::Locked { seq, .. }
             | Self::Unlocked { seq, .. }
             | Self::SavedTaken { seq, .. }
+            | Self::TokenCreated { seq, .. }
+            | Self::TokenRevoked { seq, .. }
             | Self::Audited { seq, .. }
             | Self::Forgotten { seq, .. } => *seq,
             Self::Begun { begin, .. } => begin.seq,

@@ -48,6 +48,9 @@ fn row(error: &Error) -> (u16, &'static str, &'static str) {
         Error::NoSessions => (403, "no-sessions", "no sessions"),
         Error::OtherAddress => (400, "other-address", "other address"),
         Error::WouldEnd { .. } => (409, "would-end", "sessions would end"),
+        Error::NoToken { .. } => (404, "no-token", "no such token"),
+        Error::TokenExists { .. } => (409, "token-exists", "the name is taken"),
+        Error::TooManyAttempts { .. } => (429, "too-many-attempts", "too many attempts"),
         Error::Busy { .. } => (503, "busy", "busy"),
         Error::Unavailable(_) => (503, "unavailable", "store unavailable"),
         Error::Unconfirmed(_) => (503, "unconfirmed", "change not confirmed"),
@@ -73,12 +76,15 @@ impl Problem {
             Error::Closed(closed) => self.carry_closed(closed),
             Error::LockHeld(held) => self.carry_lock(held),
             Error::NotSet { what } => self.what = Some((*what).into()),
+            Error::NoToken { name } | Error::TokenExists { name } => self.what = Some(name.clone()),
             Error::Context(error) => self.carry_context(error),
             Error::LimitReached { limit, retry_after } => {
                 self.limit = Some(*limit);
                 self.retry_after = millis(retry_after);
             }
-            Error::TooManyOpens { retry_after } | Error::Busy { retry_after } => {
+            Error::TooManyOpens { retry_after }
+            | Error::TooManyAttempts { retry_after }
+            | Error::Busy { retry_after } => {
                 self.retry_after = millis(retry_after);
             }
             Error::WouldEnd { ends, strands } => {
@@ -203,6 +209,9 @@ impl Problem {
                 ends: self.ends.unwrap_or_default(),
                 strands: self.strands.unwrap_or_default(),
             },
+            "no-token" => Error::NoToken { name: self.what? },
+            "token-exists" => Error::TokenExists { name: self.what? },
+            "too-many-attempts" => Error::TooManyAttempts { retry_after },
             "busy" => Error::Busy { retry_after },
             "unavailable" => Error::Unavailable(says_so()),
             "unconfirmed" => Error::Unconfirmed(says_so()),

@@ -7,6 +7,7 @@ mod looks;
 pub mod path;
 mod problem;
 mod routes;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use self::looks::{
 use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
 pub use self::routes::{ROUTES, Route};
+pub use self::tokens::{MintedBody, TokenBody, TokensBody};
 
 /// The version of every JSON document; changes only when a name changes its meaning.
 pub const SCHEMA: u32 = 1;

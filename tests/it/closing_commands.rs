@@ -11,16 +11,12 @@ use sessionctl::on_close::Invocation;
 use sessionctl::token::Token;
 
 use crate::app_client::escaped;
-use crate::sandbox::{Ran, Sandbox, Server, wait_for};
+use crate::sandbox::{Ran, Sandbox, Server, parsed, wait_for};
 
 const UNKNOWN: &str = "5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11";
 
 /// Keeps each document in a file named by its process.
 const KEEP: &str = "cat > \"document-${SESSIONCTL_ON_CLOSE##*/}\"";
-
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -520,7 +516,9 @@ fn s30_the_applications_token_is_good_for_its_sessions_alone() {
                 let denied = sandbox.run(&[&application[..], &[command]].concat());
                 assert_eq!((denied.code, denied.stdout.as_str()), (4, ""), "{command}");
                 assert!(
-                    denied.stderr.contains("an operator may"),
+                    denied
+                        .stderr
+                        .contains("the role app is not enough for this"),
                     "{}",
                     denied.stderr
                 );

@@ -9,6 +9,7 @@ use sessionctl::admin::{
     Admin as _, EndRequest, Ending, HistoryEntry, HistoryQuery, LockQuery, OpenRequest, Outcome,
 };
 use sessionctl::application::Application as _;
+use sessionctl::audit::Actor;
 use sessionctl::error::Error;
 use sessionctl::on_close::{Freed, Invocation, MethodResult, MethodRun};
 use sessionctl::options::{Options, Value};
@@ -748,7 +749,7 @@ async fn a_drop_whose_caller_is_gone_ends_the_method<P: Place>() {
     place.admin().close(id, operator()).await.unwrap();
     script.runs(1).await;
     // All that is left of a call that is not there any more is its change.
-    let end = End::by_itself(id, Cause::Dropped, "uid:0");
+    let end = End::by_itself(id, Cause::Dropped, &Actor::user(0));
     let store = place.registry().store();
     store.apply(Change::Drop(end), place.now()).await.unwrap();
     let run = until("the end of the run", async || {

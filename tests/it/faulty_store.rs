@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use sessionctl::access::AdminToken;
 use sessionctl::admin::{
     Admin, AuditPage, AuditQuery, Ending, HistoryPage, HistoryQuery, ListQuery, LockPage,
     LockQuery, OpenRequest, Page,
 };
 use sessionctl::application::{Application, At, ProcessStatus, Saved};
+use sessionctl::audit::Actor;
 use sessionctl::audit::Verdict;
 use sessionctl::clock::{Clock as _, ManualClock, Timestamp};
 use sessionctl::context::{Context, Json, Lock, Name};
@@ -185,6 +187,14 @@ impl<S: Store> Store for Faulty<S> {
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
         self.check()?;
         self.store.audit(query).await
+    }
+    async fn tokens(&self) -> Result<Vec<Arc<AdminToken>>, StoreError> {
+        self.check()?;
+        self.store.tokens().await
+    }
+    async fn token(&self, hash: &TokenHash) -> Result<Option<Arc<AdminToken>>, StoreError> {
+        self.check()?;
+        self.store.token(hash).await
     }
     async fn verify_audit(&self) -> Result<Verdict, StoreError> {
         self.check()?;
@@ -529,7 +539,7 @@ fn check_context(told: &Told, at: At, context: &Context) {
 /// Every process of a session that has ended had its method, or has it now, and that sees what was acknowledged.
 async fn check_methods(store: &SqliteStore, told: &Told, now: Timestamp) {
     let later = now.plus(3_600 * SECOND);
-    let actor = "server".to_owned();
+    let actor = Actor::server();
     let expire = Change::Expire { actor, limit: 512 };
     let mut ran = HashSet::new();
     // What is due closes; then the grace periods are over; then the closings are.

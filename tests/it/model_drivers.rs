@@ -9,6 +9,7 @@ use sessionctl::admin::{
     Ending, HistoryEntry, HistoryQuery, ListQuery, LockQuery, OpenRequest, Outcome,
 };
 use sessionctl::application::{At, ProcessStatus, Saved};
+use sessionctl::audit::Actor;
 use sessionctl::clock::Timestamp;
 use sessionctl::context::{Context, Json, Lock, Name, Record};
 use sessionctl::on_close::{Invocation, MethodResult, MethodRun, RunKey};
@@ -222,7 +223,7 @@ impl<H: Home> OverStore<H> {
             user_agent: request.user_agent.map(Into::into),
             idle_timeout: request.idle_timeout.map(Duration::from_millis),
             previous,
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         match self.apply(Change::Open(new)).await? {
             Applied::Opened(session, _) => Ok((session, token)),
@@ -231,7 +232,7 @@ impl<H: Home> OverStore<H> {
     }
 
     async fn end(&self, id: SessionId, cause: Cause) -> Outcome {
-        let end = End::by_itself(id, cause, "uid:0");
+        let end = End::by_itself(id, cause, &Actor::user(0));
         let change = match cause {
             Cause::Dropped => Change::Drop(end),
             _ => Change::BeginClose(end),
@@ -385,7 +386,7 @@ impl<H: Home> Driver for OverStore<H> {
             Seen::Rotated => Err(Why::Rotated),
             Seen::OtherAddress => Err(Why::OtherAddress),
             Seen::Suspended(id) => {
-                let actor = "server".into();
+                let actor = Actor::server();
                 match self.apply(Change::Resume { id, actor }).await? {
                     Applied::Resumed(visit, _) => Ok(visit),
                     applied => panic!("{applied:?}"),
@@ -400,7 +401,7 @@ impl<H: Home> Driver for OverStore<H> {
             id,
             user: user.into(),
             token_hash: token.hash(),
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         match self.apply(change).await? {
             Applied::LoggedIn(session, _) => Ok((session, token)),
@@ -428,7 +429,7 @@ impl<H: Home> Driver for OverStore<H> {
         id: SessionId,
         lease: Option<Duration>,
     ) -> Result<ProcessStatus, Why> {
-        let actor = "server".into();
+        let actor = Actor::server();
         match self
             .apply(Change::StartProcess { id, lease, actor })
             .await?
@@ -471,11 +472,11 @@ impl<H: Home> Driver for OverStore<H> {
 
     async fn set_option(&self, setting: Setting) -> Result<u64, Why> {
         let set = SetOptions {
-            ordered_by: "uid:0".into(),
+            ordered_by: Actor::user(0),
             changes: vec![(setting.spec, setting.value)],
             may_end: setting.may_end,
             dry_run: setting.dry_run,
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         match self.apply(Change::SetOptions(set)).await? {
             Applied::OptionsSet { is_set, impact, .. } => {
@@ -494,7 +495,7 @@ impl<H: Home> Driver for OverStore<H> {
 
     async fn sweep(&self) {
         let expire = Change::Expire {
-            actor: "server".into(),
+            actor: Actor::server(),
             limit: 512,
         };
         while let Applied::Expired { is_all: false, .. } = self.apply(expire.clone()).await.unwrap()

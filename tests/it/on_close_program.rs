@@ -8,13 +8,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Sandbox, Server, wait_for};
+use crate::sandbox::{Sandbox, Server, parsed, wait_for};
 
 const SESSIONCTL: &str = env!("CARGO_BIN_EXE_sessionctl");
-
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 fn open(server: &Server, user: &str) -> String {
     server.open(&json!({"kind": "web", "user": user, "ip": "192.0.2.1"}))

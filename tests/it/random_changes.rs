@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sessionctl::admin::{HistoryPage, HistoryQuery, ListQuery, LockQuery};
 use sessionctl::application::{At, Saved};
+use sessionctl::audit::Actor;
 use sessionctl::clock::Timestamp;
 use sessionctl::context::{Context, Json, Lock, Name, Record, Selection};
 use sessionctl::on_close::{MethodResult, MethodRun, RunKey};
@@ -118,7 +119,7 @@ impl<S: Store> World<S> {
             6 => self.end().await,
             7 => {
                 let limit = usize::try_from(1 + self.random.below(4)).unwrap();
-                let actor = "server".into();
+                let actor = Actor::server();
                 self.apply(Change::Expire { actor, limit }).await;
             }
             8 => self.do_closing_work().await,
@@ -193,7 +194,7 @@ impl<S: Store> World<S> {
             0 | 1 => Change::StartProcess {
                 id,
                 lease: (self.random.below(2) == 0).then_some(Duration::from_secs(30)),
-                actor: "server".into(),
+                actor: Actor::server(),
             },
             2 => Change::EndProcess(at),
             3 => Change::SetVariable(at, name, Some(json("{\"x\": 1.50}"))),
@@ -247,7 +248,7 @@ impl<S: Store> World<S> {
             id,
             user: "bob".into(),
             token_hash,
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         match self.apply(change).await {
             Applied::LoggedIn(session, made) => {
@@ -277,7 +278,7 @@ impl<S: Store> World<S> {
             user_agent: None,
             idle_timeout: None,
             previous: None,
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         let id = new.id;
         let settings = self.store.settings().unwrap();
@@ -321,7 +322,7 @@ impl<S: Store> World<S> {
                 match self
                     .apply(Change::Resume {
                         id,
-                        actor: "server".into(),
+                        actor: Actor::server(),
                     })
                     .await
                 {
@@ -344,7 +345,7 @@ impl<S: Store> World<S> {
             .random
             .one_of(&[Cause::Command, Cause::Logout, Cause::Dropped])
             .unwrap();
-        let end = End::by_itself(id, cause, "uid:0");
+        let end = End::by_itself(id, cause, &Actor::user(0));
         let before = self.store.find(id, self.now).await.unwrap();
         let change = if cause == Cause::Dropped {
             Change::Drop(end)
@@ -389,11 +390,11 @@ impl<S: Store> World<S> {
         let (may_end, dry_run) = (self.random.below(2) == 0, self.random.below(3) == 0);
         let (before, settings) = (self.page().await, self.store.settings().unwrap());
         let set = SetOptions {
-            ordered_by: "uid:0".into(),
+            ordered_by: Actor::user(0),
             changes: vec![(spec, value)],
             may_end,
             dry_run,
-            actor: "server".into(),
+            actor: Actor::server(),
         };
         match self.apply(Change::SetOptions(set)).await {
             Applied::OptionsSet {
@@ -538,7 +539,7 @@ impl<S: Store> World<S> {
 
     /// Once all is swept, exactly those count that have a process; and nothing that is due is left.
     async fn check_swept(&mut self) {
-        let actor = "server".to_owned();
+        let actor = Actor::server();
         self.apply(Change::Expire {
             actor,
             limit: usize::MAX,

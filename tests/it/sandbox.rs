@@ -329,6 +329,11 @@ fn exchange(
     Some((status, head.to_lowercase(), body.to_owned()))
 }
 
+/// What is JSON, read.
+pub(crate) fn parsed(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
 /// Waits for what comes by itself.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..2_000 {

@@ -556,7 +556,7 @@ fn a_store_that_is_not_understood_is_refused_whole() {
         open(directory.path()),
         Err(OpenError::NewerSchema { found: 99, .. })
     ));
-    database().pragma_update(None, "user_version", 5).unwrap();
+    database().pragma_update(None, "user_version", 6).unwrap();
     assert!(open(directory.path()).is_ok());
     database().pragma_update(None, "application_id", 7).unwrap();
     assert!(matches!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sessionctl::admin::{ListQuery, LockQuery};
 use sessionctl::application::At;
+use sessionctl::audit::Actor;
 use sessionctl::clock::Timestamp;
 use sessionctl::context::{Name, Record};
 use sessionctl::options::{HARD_SESSION_LIMIT, Options};
@@ -59,7 +60,7 @@ async fn c14_a_hard_limit_holds_for_all_sessions() {
             user_agent: None,
             idle_timeout: None,
             previous: None,
-            actor: "server".into(),
+            actor: Actor::server(),
         }
     };
     for number in 0..HARD_SESSION_LIMIT {
@@ -154,7 +155,7 @@ async fn try_open<S: Store>(store: &S, now: Timestamp) -> Option<(SessionId, Tok
         user_agent: Some("agent".into()),
         idle_timeout: None,
         previous: None,
-        actor: "server".into(),
+        actor: Actor::server(),
     };
     let (id, token_hash) = (new.id, new.token_hash);
     match store.apply(Change::Open(new), now).await.unwrap() {
@@ -179,7 +180,7 @@ fn end(id: SessionId, cause: Cause) -> End {
         id,
         cause,
         reason: Some("why".into()),
-        actor: "uid:0".into(),
+        actor: Actor::user(0),
         request_id: Some(Uuid::new_v4()),
     }
 }
@@ -391,7 +392,7 @@ async fn begun_closings_are_claimed_once_until_the_lease_ends<S: Store>(store: &
 }
 
 async fn expire<S: Store>(store: &S, limit: usize, now: Timestamp) -> usize {
-    let actor = "server".to_owned();
+    let actor = Actor::server();
     match store
         .apply(Change::Expire { actor, limit }, now)
         .await
@@ -438,7 +439,7 @@ async fn sweeping_looks_at_so_many_deadlines_at_once<S: Store>(store: &S) {
     let mut rounds = Vec::new();
     while rounds.last().is_none_or(|(_, is_all)| !is_all) {
         let expire = Change::Expire {
-            actor: "server".into(),
+            actor: Actor::server(),
             limit: 1,
         };
         match store.apply(expire, second(61)).await.unwrap() {

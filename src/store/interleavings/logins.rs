@@ -1,6 +1,7 @@
 //! A log-in replaces the token: the old one or the new one is good, never both, and neither after a closing (S08).
 
 use super::*;
+use crate::audit::Actor;
 use crate::store::Use;
 use crate::store::record::Row;
 
@@ -10,7 +11,7 @@ fn log_in(place: &Place, number: u8) -> Applied {
         id: id(1),
         user: user(number).into(),
         token_hash: token(number),
-        actor: "server".into(),
+        actor: Actor::server(),
     };
     let applied = place.apply(change, at(1));
     if matches!(applied, Applied::LoggedIn(..)) {

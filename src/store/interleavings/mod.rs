@@ -23,6 +23,7 @@ use shuttle::{Config, Runner};
 use self::places::{Place, Start};
 use super::{Applied, Change, End, Found, NewSession, Part, Seen, Unfit};
 use crate::application::At;
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::on_close::RunKey;
 use crate::options::{Layer, OptionSpec, Settings, add};
@@ -135,7 +136,7 @@ fn newcomer(number: u8, kind: Kind) -> Change {
         user_agent: None,
         idle_timeout: None,
         previous: None,
-        actor: "server".into(),
+        actor: Actor::server(),
     })
 }
 
@@ -152,7 +153,7 @@ fn end(number: u8, request: Option<u128>) -> End {
         id: id(number),
         cause: Cause::Command,
         reason: None,
-        actor: "uid:1000".into(),
+        actor: Actor::user(1000),
         request_id: request.map(uuid::Uuid::from_u128),
     }
 }
@@ -187,7 +188,7 @@ fn finish(place: &Place, number: u8, now: Timestamp) {
 /// Does what is due; the sessions whose closing it began.
 fn expire(place: &Place, now: Timestamp) -> Vec<SessionId> {
     let change = Change::Expire {
-        actor: "server".into(),
+        actor: Actor::server(),
         limit: 100,
     };
     match place.apply(change, now) {

@@ -9,7 +9,7 @@ use super::process::Process;
 use super::timers::Timer;
 use super::work::Late;
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
-use crate::audit::{Action, Order};
+use crate::audit::{Action, Actor, Order};
 use crate::clock::Timestamp;
 use crate::context::Json;
 use crate::on_close::{Freed, Invocation, MethodResult, MethodRun, RunKey};
@@ -90,7 +90,7 @@ impl LiveSet {
         &mut self,
         after: Seq,
         limit: usize,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> (Vec<Row>, usize, Option<Seq>) {
         let later = (Bound::Excluded(after), Bound::Unbounded);
@@ -116,7 +116,7 @@ impl LiveSet {
             seq,
             cause: end.cause,
             reason: end.reason.map(Arc::from),
-            actor: end.actor.into(),
+            actor: end.actor.to_string().into(),
             request_id: end.request_id,
             at: now,
             grace_ends_at: now.plus(options.closing_grace_period),
@@ -601,7 +601,8 @@ impl LiveSet {
 fn ordered(end: &End, action: Action, user: Option<&str>, now: Timestamp) -> Order {
     Order {
         at: now,
-        actor: end.actor.clone(),
+        actor: end.actor.to_string(),
+        via: end.actor.via().map(str::to_owned),
         action,
         session: Some(end.id),
         user: user.map(str::to_owned),

@@ -13,6 +13,7 @@ mod restore;
 mod room;
 mod saved;
 mod timers;
+mod tokens;
 mod views;
 mod work;
 
@@ -28,6 +29,7 @@ use self::process::Process;
 use self::room::Rank;
 pub(super) use self::saved::named;
 use self::timers::Timers;
+use self::tokens::Tokens;
 use self::work::Queue;
 use super::record::{Begin, ROTATED_FOR, Record, Row, Tombstone};
 use super::sync::Mutex;
@@ -72,6 +74,7 @@ pub(super) struct LiveSet {
     timers: Timers,
     locks: LockTable,
     closed: Closed,
+    tokens: Tokens,
     bells: Arc<Bells>,
     /// Sessions whose last request is not on disk yet, each once. Locked after the set itself, and only for a push.
     touched: Mutex<Vec<Seq>>,
@@ -252,6 +255,7 @@ impl LiveSet {
             timers: Timers::default(),
             locks: LockTable::default(),
             closed: Closed::default(),
+            tokens: Tokens::default(),
             bells: Arc::default(),
             touched: Mutex::new(Vec::new()),
         }
@@ -298,6 +302,9 @@ impl LiveSet {
             Change::Lock(at, record, ticket) => self.lock(at, record, ticket, now),
             Change::Unlock(at, record, fence) => self.unlock(at, &record, fence, now),
             Change::SetOptions(set) => self.set_options(set, now),
+            Change::CreateToken(new) => self.create_token(new, now),
+            Change::RevokeToken { name, ordered_by } => self.revoke_token(name, &ordered_by, now),
+            Change::Record(order) => Prepared::done(vec![self.audited(*order)], Applied::Done),
             Change::BeginClose(end) => self.begin_close(end, now),
             Change::FinishProcess { key, run, saved } => self.finish_process(key, run, saved, now),
             Change::FinishClose(id) => self.finish_close(id, now),
@@ -377,6 +384,7 @@ impl LiveSet {
                 Row::LoggedIn { session, new, .. } => self.accept(*session, *new),
                 Row::Resumed { session, at, .. } => self.resumed(*session, *at),
                 Row::OptionsSet { settings, .. } => self.put_in_force(Arc::clone(settings)),
+                Row::TokenCreated { hash, token, .. } => self.token_created(*hash, token),
                 Row::Locked { lock, tickets, .. } => {
                     tickets.iter().for_each(|ticket| ticket.grant(lock));
                 }

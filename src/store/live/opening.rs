@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
-use crate::audit::{Action, Order};
+use crate::audit::{Action, Actor, Order};
 use crate::clock::Timestamp;
 use crate::session::{Kind, Mode, ProcessNumber, Seq, SessionId};
 use crate::store::record::{Record, Row};
@@ -42,7 +42,8 @@ impl LiveSet {
         }
         let ordered = new.ordered_by.map(|actor| Order {
             at: now,
-            actor,
+            actor: actor.to_string(),
+            via: actor.via().map(str::to_owned),
             action: Action::OpenSession,
             session: Some(record.id),
             user: record.user.as_deref().map(str::to_owned),
@@ -72,7 +73,7 @@ impl LiveSet {
         id: SessionId,
         user: Arc<str>,
         token_hash: TokenHash,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Prepared {
         let slot = match self.live_entry(id, now) {
@@ -135,7 +136,7 @@ impl LiveSet {
     }
 
     /// A suspended session gets a place again, for a request with its cookie.
-    pub(super) fn resume(&mut self, id: SessionId, actor: &str, now: Timestamp) -> Prepared {
+    pub(super) fn resume(&mut self, id: SessionId, actor: &Actor, now: Timestamp) -> Prepared {
         let nothing = |durable| Prepared {
             durable,
             ..Prepared::answered(Answer::Resumed(id, MadeRoom::default()))
@@ -166,7 +167,7 @@ impl LiveSet {
         &mut self,
         slot: usize,
         lease: Option<Duration>,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<(Vec<Row>, MadeRoom, Option<ProcessNumber>), Prepared> {
         let entry = &self.entries[slot];

@@ -6,6 +6,7 @@ use super::process::{Lease, Process};
 use super::timers::Timer;
 use super::{Answer, LiveSet, Phase, Prepared, last_row};
 use crate::application::At;
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::context::{Context, ContextError, Json, Name, Selection};
 use crate::session::{Kind, Mode, ProcessNumber, ProcessState, Seq, SessionId};
@@ -18,7 +19,7 @@ impl LiveSet {
         &mut self,
         id: SessionId,
         lease: Option<Duration>,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Prepared {
         let slot = match self.live_entry(id, now) {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::{Answer, Entry, LiveSet, Phase, Prepared, last_row};
-use crate::audit::{Action, Order};
+use crate::audit::{Action, Actor, Order};
 use crate::clock::Timestamp;
 use crate::cookie::CookiePolicy;
 use crate::options::{EvictionOrder, HARD_SESSION_LIMIT, Options, Settings};
@@ -112,7 +112,7 @@ impl LiveSet {
         &mut self,
         mode: Mode,
         is_user: bool,
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<(Vec<Row>, MadeRoom), Prepared> {
         let limit = self
@@ -223,7 +223,7 @@ impl LiveSet {
     fn evict(
         &mut self,
         chosen: &[usize],
-        actor: &str,
+        actor: &Actor,
         now: Timestamp,
         rows: &mut Vec<Row>,
     ) -> Vec<SessionId> {
@@ -257,7 +257,7 @@ impl LiveSet {
     }
 
     /// Ends what is due, at most so many; and looks at no more deadlines at once than others can wait for.
-    pub(super) fn expire(&mut self, actor: &str, limit: usize, now: Timestamp) -> Prepared {
+    pub(super) fn expire(&mut self, actor: &Actor, limit: usize, now: Timestamp) -> Prepared {
         let late = self.queue.count_late();
         let mut rows = self.ring(limit, now);
         let late = self.queue.count_late() - late;
@@ -450,15 +450,8 @@ fn ordered(set: &SetOptions, now: Timestamp) -> Order {
         Some(value) => format!("{}={}", spec.name, spec.show(value)),
         None => format!("{} reset", spec.name),
     });
-    Order {
-        at: now,
-        actor: set.ordered_by.clone(),
-        action: Action::SetOptions,
-        session: None,
-        user: None,
-        detail: Some(changes.collect::<Vec<_>>().join(", ")),
-        request_id: None,
-    }
+    let detail = changes.collect::<Vec<_>>().join(", ");
+    Order::by(&set.ordered_by, Action::SetOptions, detail, now)
 }
 
 fn is_expiring(entry: &Entry, old: &Options, new: &Options, now: Timestamp) -> bool {

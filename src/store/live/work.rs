@@ -393,7 +393,7 @@ impl Entry {
             _ => Ordered {
                 cause: Cause::Inactive,
                 reason: None,
-                actor: crate::admin::Actor::server().to_string(),
+                actor: crate::audit::Actor::server().to_string(),
                 closed_at: closing.map_or(self.last_request_at(), |closing| closing.since),
             },
         };

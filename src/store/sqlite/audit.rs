@@ -7,7 +7,13 @@ use crate::admin::{AuditPage, AuditQuery};
 use crate::audit::{Action, AuditRecord, ChainHash, Order, Verdict};
 use crate::session::Seq;
 
-const COLUMNS: &str = "seq, at, actor, action, session, user, detail, request_id, hash";
+/// The columns that [`record`] reads. Looking migrates nothing: an older store does not tell the way.
+fn columns(version: i64) -> &'static str {
+    match version {
+        ..6 => "seq, at, actor, action, session, user, detail, request_id, hash, NULL",
+        _ => "seq, at, actor, action, session, user, detail, request_id, hash, via",
+    }
+}
 
 /// Appends a record, chained to the last one.
 pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> Result<()> {
@@ -18,6 +24,7 @@ pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> R
     let Order {
         at,
         actor,
+        via,
         action,
         session,
         user,
@@ -26,8 +33,8 @@ pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> R
     } = order;
     execute(
         transaction,
-        "INSERT INTO audit (seq, at, actor, action, session, user, detail, request_id, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO audit (seq, at, actor, action, session, user, detail, request_id, hash, via)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             number(seq),
             at.as_millis(),
@@ -38,14 +45,16 @@ pub(super) fn write(transaction: &Transaction<'_>, seq: Seq, order: &Order) -> R
             detail,
             request_id.as_ref().map(|id| id.as_bytes()),
             record.hash.as_bytes(),
+            via,
         ],
     )
 }
 
 /// One page of the records, the last one first.
-pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<AuditPage> {
+pub(super) fn page(connection: &Connection, version: i64, query: &AuditQuery) -> Result<AuditPage> {
+    let columns = columns(version);
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
+        "SELECT {columns} FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
     ))?;
     let limit = query.page_size();
     let before = query.before.map_or(i64::MAX, number);
@@ -58,8 +67,9 @@ pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<AuditP
 }
 
 /// Goes over the whole chain.
-pub(super) fn verify(connection: &Connection) -> Result<Verdict> {
-    let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
+pub(super) fn verify(connection: &Connection, version: i64) -> Result<Verdict> {
+    let columns = columns(version);
+    let mut select = connection.prepare(&format!("SELECT {columns} FROM audit ORDER BY seq"))?;
     let mut rows = select.query([])?;
     let mut verdict = Verdict::default();
     while let Some(row) = rows.next()? {
@@ -74,6 +84,7 @@ fn record(row: &SqlRow<'_>) -> Result<AuditRecord> {
         order: Order {
             at: time(row, 1)?,
             actor: row.get(2)?,
+            via: row.get(9)?,
             action: word(row, 3, Action::from_word)?,
             session: optional_session_id(row, 4)?,
             user: row.get(5)?,

@@ -131,7 +131,7 @@ pub fn check(path: &Path) -> Result<CheckedStore, OpenError> {
         }
     }
     if version >= 5 {
-        let wrong = match audit::verify(&snapshot) {
+        let wrong = match audit::verify(&snapshot, version) {
             Ok(verdict) => verdict
                 .broken_at
                 .map(|seq| format!("record {seq} was changed")),

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::columns::{Result, execute};
 use super::load::Loaded;
 use super::{rows, settings};
-use crate::audit::{Action, Order};
+use crate::audit::{Action, Actor, Order};
 use crate::clock::Timestamp;
 use crate::session::Seq;
 
@@ -22,14 +22,15 @@ const BATCH: usize = 4_096;
 #[derive(Clone, Debug)]
 pub struct CloseAll {
     /// Who, for the record.
-    pub actor: String,
+    pub actor: Actor,
     /// When.
     pub now: Timestamp,
     /// What was ordered, for the audit record.
     pub action: Action,
 }
 
-/// Begins the closing of every live session, in one commit; answers how many there were. The store is another one from here
+/// Begins the closing of every live session, in one commit; answers how many there were. Admin tokens are revoked: nobody
+/// knows which of them had been. The store is another one from here
 /// on, with greater numbers than any other life of the copy can have given, so that fences grow (C17).
 pub(super) fn close_all(
     connection: &mut Connection,
@@ -57,15 +58,14 @@ pub(super) fn close_all(
             None => break,
         }
     }
-    let audited = live.audited(Order {
-        at: now,
-        actor: order.actor.clone(),
-        action: order.action,
-        session: None,
-        user: None,
-        detail: Some(ended_in_words(count)),
-        request_id: None,
-    });
+    let tokens = live.forget_tokens();
+    execute(&transaction, "DELETE FROM tokens", [])?;
+    let detail = format!(
+        "{}, {}",
+        in_words(count, "session ended", "sessions ended"),
+        in_words(tokens, "admin token revoked", "admin tokens revoked")
+    );
+    let audited = live.audited(Order::by(&order.actor, order.action, detail, now));
     rows::write(&transaction, &audited)?;
     live.publish(&[audited]);
     settings::write_number(&transaction, live.durable())?;
@@ -75,10 +75,10 @@ pub(super) fn close_all(
 }
 
 /// What the audit record says of it.
-pub(super) fn ended_in_words(count: usize) -> String {
+pub(super) fn in_words(count: usize, one: &str, several: &str) -> String {
     match count {
-        1 => "1 session ended".into(),
-        count => format!("{count} sessions ended"),
+        1 => format!("1 {one}"),
+        count => format!("{count} {several}"),
     }
 }
 

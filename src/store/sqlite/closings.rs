@@ -99,7 +99,7 @@ impl<'a> Closing<'a> {
             seq: tombstone.closing,
             cause: tombstone.cause,
             reason: end.reason.as_deref(),
-            actor: &end.actor,
+            actor: end.actor.as_str(),
             request_id: end.request_id.as_ref(),
             begun_at: tombstone.closed_at,
             limits: None,
@@ -177,7 +177,7 @@ fn cut_short(transaction: &Transaction<'_>, begin: Seq, end: &End) -> Result<()>
     execute(
         transaction,
         "UPDATE closings SET drop_reason = ?2, drop_actor = ?3, drop_request_id = ?4 WHERE seq = ?1",
-        params![number(begin), end.reason, end.actor, request_id],
+        params![number(begin), end.reason, end.actor.as_str(), request_id],
     )
 }
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::columns::Result;
 use super::schema::{options, sqlite};
-use super::{OpenError, closings, processes, runs, sessions, settings};
+use super::{OpenError, closings, processes, runs, sessions, settings, tokens};
 use crate::on_close::Method;
 use crate::options::{Origin, Settings};
 use crate::session::Seq;
@@ -83,6 +83,9 @@ fn fill(connection: &Connection, version: i64, loaded: &mut Loaded) -> Result<()
         })?;
         sessions::read_rotated(connection, |token, at| live.restore_rotated(token, at))?;
         loaded.method = settings::read_method(connection)?;
+    }
+    if version >= 6 {
+        tokens::read(connection, |hash, token| live.restore_token(hash, token))?;
     }
     loaded.ended = sessions::read_ended(connection)?;
     Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::close_all::{CloseAll, ended_in_words};
+use super::close_all::{CloseAll, in_words};
 use super::columns::{Result, session_id};
 use super::load::load;
 use super::restore::{Restored, with_attached};
@@ -83,15 +83,8 @@ pub(super) fn merge(
             let end = End::by_itself(*id, Cause::Restored, &order.actor);
             rows.extend(live.prepare(Change::BeginClose(end), now).rows);
         }
-        rows.push(live.audited(Order {
-            at: now,
-            actor: order.actor.clone(),
-            action: order.action,
-            session: None,
-            user: None,
-            detail: Some(ended_in_words(newer.len())),
-            request_id: None,
-        }));
+        let detail = in_words(newer.len(), "session ended", "sessions ended");
+        rows.push(live.audited(Order::by(&order.actor, order.action, detail, now)));
         rows.iter()
             .try_for_each(|row| rows::write(&transaction, row))?;
         live.publish(&rows);

@@ -21,6 +21,7 @@ mod runs;
 mod schema;
 mod sessions;
 mod settings;
+mod tokens;
 mod writer;
 
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ use super::record::Row;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::wait::Bells;
 use super::{Applied, Census, Change, Claim, Error, Found, Seen, Store, Unfit, Use, Work};
+use crate::access::AdminToken;
 use crate::admin::{
     AuditPage, AuditQuery, HistoryPage, HistoryQuery, ListQuery, LockPage, LockQuery, Page,
 };
@@ -300,6 +302,18 @@ impl Store for SqliteStore {
             .await?;
         pending.add_to(&mut page);
         Ok(page)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Arc<AdminToken>>, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.read()?.tokens();
+        self.shared.when_durable(told).await
+    }
+
+    async fn token(&self, hash: &TokenHash) -> Result<Option<Arc<AdminToken>>, Error> {
+        self.shared.check()?;
+        let told = self.shared.live.read()?.token(hash);
+        self.shared.when_durable(told).await
     }
 
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, Error> {

@@ -56,7 +56,7 @@ impl Reader {
     pub(super) fn audit(&self, query: &AuditQuery) -> Result<AuditPage> {
         self.look(|snapshot, version| match version {
             ..5 => Ok(AuditPage::default()),
-            _ => audit::page(snapshot, query),
+            _ => audit::page(snapshot, version, query),
         })
     }
 
@@ -64,7 +64,7 @@ impl Reader {
     pub(super) fn verify_audit(&self) -> Result<Verdict> {
         self.look(|snapshot, version| match version {
             ..5 => Ok(Verdict::default()),
-            _ => audit::verify(snapshot),
+            _ => audit::verify(snapshot, version),
         })
     }
 

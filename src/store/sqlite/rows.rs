@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 
 use super::columns::Result;
-use super::{audit, closings, processes, runs, sessions, settings};
+use super::{audit, closings, processes, runs, sessions, settings, tokens};
 use crate::options::Origin;
 use crate::session::Seq;
 use crate::store::record::Row;
@@ -24,6 +24,7 @@ pub(super) fn write(transaction: &Transaction<'_>, row: &Row) -> Result<()> {
         | Row::SelectionSet { .. }
         | Row::Locked { .. }
         | Row::Unlocked { .. } => processes::write_context(transaction, row),
+        Row::TokenCreated { .. } | Row::TokenRevoked { .. } => tokens::write(transaction, row),
         Row::Audited { seq, order } => audit::write(transaction, *seq, order),
         Row::RunEnded { .. } | Row::SavedTaken { .. } => runs::write(transaction, row),
         Row::Begun { .. } | Row::Finished { .. } | Row::Dropped { .. } | Row::Forgotten { .. } => {

@@ -22,7 +22,7 @@ use crate::store::live::LiveSet;
 const APPLICATION_ID: i64 = 0x5345_5353;
 
 /// Each step makes the schema of the next version; the number of steps is the version.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY,
@@ -179,6 +179,18 @@ const MIGRATIONS: [&str; 5] = [
         request_id BLOB,
         hash BLOB NOT NULL
     ) STRICT;
+",
+    "
+    ALTER TABLE audit ADD COLUMN via TEXT;
+    -- Admin tokens: of the secret only the hash.
+    CREATE TABLE tokens (
+        name TEXT PRIMARY KEY,
+        hash BLOB NOT NULL,
+        role TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        created_by TEXT NOT NULL,
+        expires_at INTEGER
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
