@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
+use nix::unistd::Group;
 use serde::Deserialize;
 
 use super::exit::{Exit, Failure};
 use super::listen::AdminAddress;
 use super::target::{default_data_directory, default_socket};
 use super::{Environment, method};
+use crate::access::Role;
 use crate::on_close::Method;
 use crate::options::{Layer, OPTIONS, OptionSpec, Settings, add};
 use crate::server::TrustedProxies;
@@ -146,6 +148,8 @@ struct ConfigFile {
     admin_token_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<String>>,
     app_token_file: Option<PathBuf>,
+    #[serde(default)]
+    group_roles: BTreeMap<String, String>,
     on_close: Option<String>,
     #[serde(default)]
     on_close_arguments: Vec<String>,
@@ -161,6 +165,8 @@ pub(super) struct Plan {
     pub(super) admin_token_file: Option<PathBuf>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) app_token_file: Option<PathBuf>,
+    /// What other users may on the admin socket, by their groups.
+    pub(super) group_roles: Vec<GroupRole>,
     /// The on-close method; it is to be checked before it is called.
     pub(super) method: Method,
     /// What the method gets of the environment.
@@ -181,6 +187,7 @@ impl Plan {
             admin_token_file: Some(directory.join("admin.token")),
             trusted_proxies: Vec::new(),
             app_token_file: None,
+            group_roles: Vec::new(),
             method: Method::None,
             passed_on: Vec::new(),
             settings: Settings::default(),
@@ -235,6 +242,8 @@ impl Plan {
             admin_token_file: flags.admin_token_file.or(file.admin_token_file),
             trusted_proxies: flags.trusted_proxies.unwrap_or(proxies),
             app_token_file: flags.app_token_file.or(file.app_token_file),
+            group_roles: group_roles(&file.group_roles)
+                .map_err(|why| in_file(anyhow::anyhow!("group_roles: {why}")))?,
             method: method::named(name.as_deref().unwrap_or("none"), arguments)?,
             passed_on: method::environment(environment),
             settings,
@@ -245,6 +254,31 @@ impl Plan {
     pub(super) fn proxies(&self) -> TrustedProxies {
         TrustedProxies::new(self.trusted_proxies.clone())
     }
+}
+
+/// What the users of a group may on the admin socket.
+#[derive(Clone, Debug)]
+pub(super) struct GroupRole {
+    pub(super) group: String,
+    pub(super) gid: u32,
+    pub(super) role: Role,
+}
+
+fn group_roles(named: &BTreeMap<String, String>) -> Result<Vec<GroupRole>, String> {
+    let group_role = |(group, role): (&String, &String)| {
+        let known = || Role::ALL.map(Role::as_str).join(", ");
+        let role = Role::from_word(role)
+            .ok_or_else(|| format!("{group}: there are the roles {}", known()))?;
+        let found = Group::from_name(group)
+            .map_err(|error| format!("the group {group} cannot be looked up: {error}"))?;
+        let found = found.ok_or_else(|| format!("this machine has no group {group}"))?;
+        Ok(GroupRole {
+            group: group.clone(),
+            gid: found.gid.as_raw(),
+            role,
+        })
+    };
+    named.iter().map(group_role).collect()
 }
 
 /// The options of the file and of the flags, as two layers.

@@ -115,6 +115,7 @@ pub(super) fn check_admin(address: &AdminAddress, token_file: Option<&Path>) -> 
 pub(super) async fn bind_admin(
     address: AdminAddress,
     token_file: Option<&Path>,
+    is_for_groups: bool,
 ) -> Result<(AdminListener, String, Option<SocketFile>)> {
     check_admin(&address, token_file)?;
     match (address, token_file) {
@@ -126,7 +127,7 @@ pub(super) async fn bind_admin(
         }
         (AdminAddress::Tcp(address), None) => bail!("{address} has no token"),
         (AdminAddress::Unix(path), _) => {
-            let listener = bind_socket(&path)?;
+            let listener = bind_socket(&path, is_for_groups)?;
             let url = format!("unix:{}", path.display());
             Ok((
                 AdminListener::Unix(listener),
@@ -190,16 +191,24 @@ fn ensure_token(path: &Path) -> Result<TokenHash> {
     Ok(token.hash())
 }
 
-/// Binds the socket, in place of one that a killed server left behind.
-fn bind_socket(path: &Path) -> Result<UnixListener> {
+/// Binds the socket, in place of one that a killed server left behind. Where groups have roles, everybody may connect: who
+/// comes in is decided by who it is.
+fn bind_socket(path: &Path, is_for_groups: bool) -> Result<UnixListener> {
+    let (directory_mode, mode) = if is_for_groups {
+        (0o711, 0o666)
+    } else {
+        (0o700, 0o600)
+    };
     let shown = path.display();
     // Only the last step of the way is made: more is a slip of the fingers.
     if let Some(directory) = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
     {
-        let made = DirBuilder::new().mode(0o700).create(directory);
-        made.with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        let made = DirBuilder::new().mode(directory_mode).create(directory);
+        // No umask is to keep out who is to come in.
+        made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(directory_mode)))
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
     }
     match path.symlink_metadata() {
         Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -219,7 +228,25 @@ fn bind_socket(path: &Path) -> Result<UnixListener> {
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {shown}"))?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot close {shown} to others"))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("cannot set the mode of {shown}"))?;
+    if is_for_groups {
+        tell_if_out_of_reach(path);
+    }
     Ok(listener)
+}
+
+/// A group with a role comes to nothing in a directory that its users cannot enter.
+fn tell_if_out_of_reach(path: &Path) {
+    let path = absolute(path);
+    let closed = path.ancestors().skip(1).find(|directory| {
+        let metadata = directory.metadata();
+        metadata.is_ok_and(|metadata| metadata.mode() & 0o001 == 0)
+    });
+    if let Some(directory) = closed {
+        let directory = directory.display();
+        tracing::warn!(
+            "other users cannot reach the admin socket, whatever role their group has: chmod o+x {directory}, or another path with --admin"
+        );
+    }
 }

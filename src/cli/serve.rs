@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::on_close::Method;
 use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
 use crate::registry::{OnClose, Registry};
-use crate::server::{self, Listeners};
+use crate::server::{self, GroupRoles, Listeners};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::{CloseAll, OpenError, SqliteStore};
@@ -149,8 +149,12 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
     let directory = DataDir::exclusive(&plan.data, true)?;
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
-    let (admin, admin_url, socket) =
-        bind_admin(plan.admin.clone(), plan.admin_token_file.as_deref()).await?;
+    let (admin, admin_url, socket) = bind_admin(
+        plan.admin.clone(),
+        plan.admin_token_file.as_deref(),
+        !plan.group_roles.is_empty(),
+    )
+    .await?;
     let app_token = app_token(plan.app_token_file.as_deref(), &admin)?;
     let on_close = on_close(&plan, &admin_url);
     // Last: the store keeps the settings of a server that runs, not of one that could not start.
@@ -179,6 +183,7 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
         web,
         admin,
         app_token,
+        group_roles: GroupRoles::new(plan.group_roles.iter().map(|named| (named.gid, named.role))),
         web_connections: MOST_WEB_CONNECTIONS,
         trusted_proxies,
     };
@@ -246,6 +251,10 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
         Method::Save => ("save".into(), &[]),
         Method::Program { path, arguments } => (path.display().to_string(), arguments),
     };
+    let group_roles = plan
+        .group_roles
+        .iter()
+        .map(|named| format!("{}={}", named.group, named.role));
     let arguments = arguments
         .iter()
         .map(|argument| quoted(argument).into_owned());
@@ -257,6 +266,7 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
         ("admin_token_file", optional(&plan.admin_token_file)),
         ("trusted_proxies", all(proxies.collect(), ",")),
         ("app_token_file", optional(&plan.app_token_file)),
+        ("group_roles", all(group_roles.collect(), ",")),
         ("on_close", on_close),
         ("on_close_arguments", all(arguments.collect(), " ")),
     ];

@@ -1,5 +1,5 @@
 //! Who may use the admin API, and for what (S26, S27, S30, S31). Over the unix socket: the server's own user and root, as
-//! operators. Over TCP, in somebody else's router, and wherever a token is presented: whoever has the token, in its role.
+//! operators, and others by the roles of their groups. Over TCP, in somebody else's router, and wherever a token is presented: whoever has the token, in its role.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Shared;
 use super::answer;
 use super::connection::Peer;
+use super::{GroupRoles, Shared};
 use crate::access::{ADMIN_FILE_TOKEN, APP_FILE_TOKEN, Access, AccessRefusal, Role};
 use crate::audit::Actor;
 use crate::error::Error;
@@ -109,7 +109,9 @@ async fn identify<T: Access>(request: &Parts, shared: &Shared<T>) -> Result<Call
     let presents = request.headers.contains_key(AUTHORIZATION);
     match request.extensions.get::<Peer>() {
         // Who presents a token wants to be no more than it makes of them.
-        Some(Peer::Unix { uid }) if !presents => by_user(*uid),
+        Some(Peer::Unix { uid, gid }) if !presents => {
+            by_user(*uid, *gid, &shared.group_roles).await
+        }
         Some(Peer::Unix { .. } | Peer::Tcp(_)) | None => by_token(request, shared, presents).await,
     }
 }
@@ -123,21 +125,31 @@ fn via(peer: Option<&Peer>) -> String {
     }
 }
 
-fn by_user(uid: Option<u32>) -> Result<Caller, Box<Denied>> {
+async fn by_user(
+    uid: Option<u32>,
+    gid: Option<u32>,
+    groups: &GroupRoles,
+) -> Result<Caller, Box<Denied>> {
     let me = rustix::process::geteuid().as_raw();
-    let who = uid.map_or_else(|| Actor::unknown("unix"), Actor::user);
-    match uid {
-        Some(uid) if uid == me || uid == 0 => Ok(Caller {
-            actor: who.coming("unix"),
-            role: Role::Admin,
+    let role = match uid {
+        Some(uid) if uid == me || uid == 0 => Some(Role::Admin),
+        Some(uid) => groups.role_of(uid, gid).await,
+        None => None,
+    };
+    let actor = uid.map_or_else(|| Actor::unknown("unix"), Actor::user);
+    let actor = actor.coming("unix");
+    match role {
+        Some(role) => Ok(Caller {
+            actor,
+            role,
             token: None,
         }),
-        _ => Err(Box::new(Denied {
+        None => Err(Box::new(Denied {
             error: Error::Forbidden(format!(
-                "{who} may not use this admin socket; its owner and root may"
+                "{actor} may not use this admin socket; its owner and root may, and groups that the server's file gives a role"
             )),
             challenge: None,
-            source: who.coming("unix"),
+            source: actor,
             is_guess: false,
         })),
     }
@@ -181,8 +193,8 @@ async fn by_token<T: Access>(
 /// Who comes without a name.
 fn stranger(peer: Option<&Peer>) -> Actor {
     match peer {
-        Some(Peer::Unix { uid: Some(uid) }) => Actor::user(*uid),
-        Some(Peer::Unix { uid: None }) => Actor::unknown("unix"),
+        Some(Peer::Unix { uid: Some(uid), .. }) => Actor::user(*uid),
+        Some(Peer::Unix { uid: None, .. }) => Actor::unknown("unix"),
         Some(Peer::Tcp(address)) => Actor::unknown(&address.ip().to_canonical().to_string()),
         None => Actor::unknown("unknown"),
     }
@@ -250,6 +262,7 @@ mod tests {
                         admin: Some(admin.hash()),
                         application: Some(application.hash()),
                     },
+                    group_roles: GroupRoles::new([(4_242, Role::Viewer)]),
                     waiting: Waiting::until(None),
                 },
                 admin: bearer_of(&admin),
@@ -289,10 +302,20 @@ mod tests {
             assert_eq!(caller.role, Role::Admin);
             assert_eq!(caller.actor, Actor::user(uid).coming("unix"));
         }
-        for peer in [unix(me + 1), Peer::Unix { uid: None }] {
+        let nobody = Peer::Unix {
+            uid: None,
+            gid: None,
+        };
+        for peer in [unix(me + 1), nobody] {
             let refused = site.caller(Some(peer), &[]).await;
             assert!(matches!(refused, Err(Error::Forbidden(_))), "{peer}");
         }
+        let of_the_group = Peer::Unix {
+            uid: Some(me + 1),
+            gid: Some(4_242),
+        };
+        let caller = site.caller(Some(of_the_group), &[]).await.unwrap();
+        assert_eq!(caller.role, Role::Viewer);
         for peer in [Some(tcp()), None] {
             let refused = site.caller(peer, &[]).await;
             assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
@@ -339,6 +362,9 @@ mod tests {
     }
 
     fn unix(uid: u32) -> Peer {
-        Peer::Unix { uid: Some(uid) }
+        Peer::Unix {
+            uid: Some(uid),
+            gid: None,
+        }
     }
 }

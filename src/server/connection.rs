@@ -39,6 +39,7 @@ pub(super) enum Peer {
     /// `None` when the operating system did not tell.
     Unix {
         uid: Option<u32>,
+        gid: Option<u32>,
     },
 }
 
@@ -46,8 +47,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix { uid: Some(uid) } => write!(f, "uid:{uid}"),
-            Self::Unix { uid: None } => f.write_str("uid:unknown"),
+            Self::Unix { uid: Some(uid), .. } => write!(f, "uid:{uid}"),
+            Self::Unix { uid: None, .. } => f.write_str("uid:unknown"),
         }
     }
 }
@@ -75,8 +76,12 @@ impl Listener for UnixListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Peer)> {
         let (stream, _) = self.accept().await?;
-        let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-        Ok((stream, Peer::Unix { uid }))
+        let credentials = stream.peer_cred().ok();
+        let peer = Peer::Unix {
+            uid: credentials.map(|credentials| credentials.uid()),
+            gid: credentials.map(|credentials| credentials.gid()),
+        };
+        Ok((stream, peer))
     }
 }
 

@@ -7,6 +7,7 @@ mod application;
 mod auth;
 mod connection;
 mod extract;
+mod groups;
 mod origin;
 mod proxies;
 mod waiting;
@@ -35,6 +36,7 @@ use crate::wire::{Fault, path};
 use self::answer::fault;
 use self::auth::{Caller, FileTokens, authenticate};
 use self::connection::accept;
+pub use self::groups::GroupRoles;
 use self::origin::guard;
 pub use self::proxies::TrustedProxies;
 use self::waiting::Waiting;
@@ -55,6 +57,8 @@ pub struct Listeners {
     pub admin: AdminListener,
     /// The application's token, if it has one: it opens and signs in sessions, and works with their processes.
     pub app_token: Option<TokenHash>,
+    /// What other users of this machine may on a socket.
+    pub group_roles: GroupRoles,
     /// Web clients that are connected at once; more wait. What is left of the limit of open files is the admin listener's.
     pub web_connections: usize,
     /// Proxies that are believed about whom they speak for.
@@ -78,6 +82,7 @@ pub(crate) struct Shared<T> {
     service: T,
     trusted_proxies: TrustedProxies,
     tokens: FileTokens,
+    group_roles: GroupRoles,
     waiting: Waiting,
 }
 
@@ -117,6 +122,7 @@ where
         web: web_listener,
         admin: admin_listener,
         app_token,
+        group_roles,
         web_connections,
         trusted_proxies,
     } = listeners;
@@ -132,6 +138,7 @@ where
             admin: admin_token,
             application: app_token,
         },
+        group_roles,
         waiting: Waiting::until(Some(stopped.clone())),
     });
     let web = finished(web::routes(), &shared);
@@ -167,6 +174,7 @@ where
         service,
         trusted_proxies: TrustedProxies::default(),
         tokens: FileTokens::default(),
+        group_roles: GroupRoles::default(),
         waiting: Waiting::until(Some(stopped.clone())),
     });
     let admin = finished(admin_api(&shared), &shared);
@@ -200,6 +208,7 @@ where
             admin: Some(admin_token),
             application: app_token,
         },
+        group_roles: GroupRoles::default(),
         waiting: Waiting::until(None),
     });
     admin_api(&shared)

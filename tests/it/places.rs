@@ -17,7 +17,7 @@ use sessionctl::cookie::CookiePolicy;
 use sessionctl::error::Error;
 use sessionctl::options::{OptionState, Options, Value};
 use sessionctl::registry::{OnClose, Registry};
-use sessionctl::server::{self, AdminListener, Listeners, TrustedProxies};
+use sessionctl::server::{self, AdminListener, GroupRoles, Listeners, TrustedProxies};
 use sessionctl::session::{SessionId, State};
 use sessionctl::sessions::{Entered, Sessions, Visit};
 use sessionctl::store::Store;
@@ -402,6 +402,7 @@ impl BehindServer {
             web,
             admin,
             app_token: Some(app_token.hash()),
+            group_roles: GroupRoles::default(),
             web_connections: 64,
             trusted_proxies: TrustedProxies::new(vec!["127.0.0.1/32".parse().expect("a network")]),
         };

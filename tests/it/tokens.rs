@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -284,13 +286,11 @@ fn s31_a_token_is_made_used_and_revoked() {
         unknown.stderr
     );
     // S03: the secret is nowhere but in its file.
-    for place in ["log", "data/sessions.sqlite", "data/sessions.sqlite-wal"] {
-        let bytes = fs::read(sandbox.path(place)).unwrap_or_default();
+    for place in ["log", "state/sessions.sqlite", "state/sessions.sqlite-wal"] {
+        let bytes = fs::read(sandbox.path(place)).unwrap();
         let secret = secret.trim().as_bytes();
-        assert!(
-            !bytes.windows(secret.len()).any(|window| window == secret),
-            "{place}"
-        );
+        let is_secret = |window: &[u8]| window == secret;
+        assert!(!bytes.windows(secret.len()).any(is_secret), "{place}");
     }
     let audit = run(&["audit"]).ok();
     for told in [
@@ -429,4 +429,77 @@ fn s31_requests_that_wait_end_with_their_token() {
     }
     let locks = parsed(&run(&["locks", "-o", "json"]).ok());
     assert_eq!(locks["items"][0]["waiting"], 0, "{locks}");
+}
+
+/// The user and the group that nobody is, on every Debian.
+const NOBODY: u32 = 65_534;
+
+/// S27: other users of the machine come in by the roles that the server's file gives their groups, and by nothing else.
+#[test]
+fn s27_groups_have_roles_on_the_socket() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test asks as another user: run it as root"
+    );
+    let sandbox = Sandbox::new();
+    fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o711)).unwrap();
+    let socket = sandbox.path("open/admin.sock");
+    let address = format!("unix:{}", socket.display());
+    let config = sandbox.path("server.toml");
+    let serve = |roles: &str| {
+        fs::write(&config, format!("[group_roles]\n{roles}\n")).unwrap();
+        sandbox.serve(&["--config", config.to_str().unwrap(), "--admin", &address])
+    };
+    let as_nobody = |method: &str, path: &str| {
+        let url = format!("http://localhost{path}");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", method]);
+        curl.arg("--unix-socket").arg(&socket).arg(url);
+        let ran = curl
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .current_dir("/")
+            .output()
+            .unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let id = {
+        let server = serve("nogroup = \"viewer\"");
+        let id = server.open(&json!({"user": "ana"}));
+        assert_eq!(as_nobody("GET", "/v1/sessions"), "200");
+        assert_eq!(as_nobody("DELETE", &format!("/v1/sessions/{id}")), "403");
+        assert_eq!(as_nobody("GET", "/v1/audit"), "403");
+        id
+    };
+    let server = serve("nogroup = \"closer\"\nroot = \"admin\"");
+    assert_eq!(as_nobody("DELETE", &format!("/v1/sessions/{id}")), "202");
+    let show = ["--server", &address, "history", "show", &id, "-o", "json"];
+    let entry = wait_for("the end", || {
+        let shown = sandbox.run(&show);
+        (shown.code == 0).then_some(shown.stdout)
+    });
+    assert_eq!(parsed(&entry)["actor"], format!("uid:{NOBODY}"));
+    drop(server);
+    // Nobody but the owner and root reaches a socket without them.
+    let server = serve("");
+    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(
+        (as_nobody("GET", "/v1/sessions").as_str(), mode & 0o777),
+        ("000", 0o600)
+    );
+    drop(server);
+    for (wrong, told) in [
+        ("no-such-group = \"viewer\"", "has no group no-such-group"),
+        ("nogroup = \"root\"", "there are the roles"),
+    ] {
+        fs::write(&config, format!("[group_roles]\n{wrong}\n")).unwrap();
+        let ran = sandbox.run(&[
+            "serve",
+            "--config",
+            config.to_str().unwrap(),
+            "--check-config",
+        ]);
+        assert_eq!(ran.code, 78);
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
 }
