@@ -1406,7 +1406,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__get)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1558,7 +1558,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__reset)
-            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1592,7 +1592,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__set)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

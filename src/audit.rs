@@ -324,6 +324,24 @@ mod tests {
         assert_ne!(verdict(&whole[..4]).last, verdict(&whole).last);
     }
 
+    /// What versions wrote that knew of no way is verified as it was written.
+    #[test]
+    fn s32_older_records_stay_what_they_were() {
+        let order = Order {
+            at: Timestamp::from_millis(1_800_000_000_000),
+            actor: "uid:0".into(),
+            via: None,
+            action: Action::CloseSession,
+            session: None,
+            user: Some("ana".into()),
+            detail: Some("ticket".into()),
+            request_id: None,
+        };
+        let record = AuditRecord::following(None, Seq(7), order);
+        let expected = "ba07059df3ee7f0f4d93305ade35a108001dc60989756ad822fa4559adaf06a6";
+        assert_eq!(record.hash.to_string(), expected);
+    }
+
     #[test]
     fn a_record_crosses_the_wire_as_it_is() {
         for record in chain() {

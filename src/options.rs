@@ -26,7 +26,7 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(400 * 24 * 3600);
 pub const SCALABLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What comes from the file and the flags of `serve` alone, never over the admin API (C14, S50), with what it is.
-pub const FIXED_OPTIONS: [(&str, &str); 8] = [
+pub const FIXED_OPTIONS: [(&str, &str); 9] = [
     ("data", "the data directory"),
     ("web", "the address and port that web clients connect to"),
     (
@@ -44,6 +44,10 @@ pub const FIXED_OPTIONS: [(&str, &str); 8] = [
     (
         "app_token_file",
         "the file of the application's token: it opens and signs in sessions, and works with their processes",
+    ),
+    (
+        "group_roles",
+        "a table of groups of this machine with their roles on the admin socket: viewer, closer, admin, app",
     ),
     (
         "on_close",

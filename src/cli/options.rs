@@ -93,17 +93,20 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(settable.chain(fixed).collect::<Vec<_>>())
 }
 
+fn by_flag(flag: &str) -> String {
+    format!("change the file or the flag, then restart: sessionctl serve --{flag} VALUE")
+}
+
 /// The option of a name that clap let through.
 fn spec(name: &str) -> Result<&'static OptionSpec> {
     OptionSpec::named(name).ok_or_else(|| {
         let text = format!("{name} comes from the configuration file and the flags of serve only");
-        let flag = match name {
+        let advice = match name {
+            "group_roles" => "change the table [group_roles] of the file, then restart".into(),
             // One of them at a time.
-            "on_close_arguments" => "on-close-argument".into(),
-            name => name.replace('_', "-"),
+            "on_close_arguments" => by_flag("on-close-argument"),
+            name => by_flag(&name.replace('_', "-")),
         };
-        let advice =
-            format!("change the file or the flag, then restart: sessionctl serve --{flag} VALUE");
         Failure::new(Exit::Usage, text).advise(advice).into()
     })
 }

@@ -561,6 +561,69 @@ fn s12_a_plain_copy_is_served_only_with_every_session_ended() {
     assert_eq!(check(&server, &next.1), 200, "once is enough");
 }
 
+/// S12: a token that was revoked does not come back with a copy of the store in which it was good.
+#[test]
+fn s12_no_copy_brings_a_revoked_token_back() {
+    let sandbox = Sandbox::new();
+    let names = || local(&sandbox, &["token", "list", "-q"]).ok();
+    let create = |name: &str| {
+        local(
+            &sandbox,
+            &["token", "create", "--name", name, "--role", "admin"],
+        )
+        .ok();
+    };
+    create("revoked");
+    create("kept");
+    let file = backup(&sandbox, "backup");
+    local(&sandbox, &["token", "revoke", "revoked"]).ok();
+    create("newer");
+    // Over the store that the backup was made of, its own tokens count.
+    restore(&sandbox, &file);
+    assert_eq!(names(), "kept\nnewer\n");
+    // In the place of one that is lost, nobody knows which were revoked.
+    fs::remove_dir_all(sandbox.data()).unwrap();
+    restore(&sandbox, &file);
+    assert_eq!(names(), "");
+    let audit = local(&sandbox, &["audit"]).ok();
+    assert!(audit.contains("2 admin tokens revoked"), "{audit}");
+    create("kept");
+    let server = sandbox.serve(&["--end-all-sessions"]);
+    stop(server);
+    assert_eq!(names(), "");
+    check_whole(&sandbox);
+}
+
+/// Looking at a store of the version before migrates nothing; whoever changes it has tokens from then on.
+#[test]
+fn a_store_of_the_version_before_tokens_is_read_and_migrated() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.open_locally(&["--user", "ana"]).to_string();
+    local(&sandbox, &["close-session", &id]).ok();
+    let database = sandbox.data().join("sessions.sqlite");
+    let disk = rusqlite::Connection::open(&database).unwrap();
+    disk.execute_batch(
+        "DROP TABLE tokens; ALTER TABLE audit DROP COLUMN via; PRAGMA user_version = 5;",
+    )
+    .unwrap();
+    drop(disk);
+    for _ in 0..2 {
+        assert_eq!(local(&sandbox, &["audit", "verify"]).code, 0);
+        let audit = local(&sandbox, &["audit"]).ok();
+        assert!(audit.contains("close_session"), "{audit}");
+        assert_eq!(local(&sandbox, &["token", "list", "-q"]).ok(), "");
+    }
+    check_whole(&sandbox);
+    local(
+        &sandbox,
+        &["token", "create", "--name", "ci", "--role", "viewer"],
+    )
+    .ok();
+    assert_eq!(local(&sandbox, &["token", "list", "-q"]).ok(), "ci\n");
+    assert_eq!(local(&sandbox, &["audit", "verify"]).code, 0);
+    check_whole(&sandbox);
+}
+
 /// A check says so as its finding, whatever keeps it from looking: it is not the check that failed.
 #[test]
 fn what_is_no_store_of_this_version_is_found_wrong() {

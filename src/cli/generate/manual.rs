@@ -226,7 +226,8 @@ fn add_permissions(page: &mut Page) {
     );
     page.term(
         "`admin`",
-        &["A socket (0600) that its owner and root may use. Only the last directory on its way is made (0700)."],
+        &["A socket (0600) that its owner and root may use. Only the last directory on its way is made (0700). Where groups have \
+           roles, everybody may connect (0666, 0711) and is let in by who it is."],
     );
     page.term(
         "`admin_token_file`",
