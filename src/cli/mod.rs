@@ -9,6 +9,7 @@ mod end;
 mod exit;
 mod findings;
 mod generate;
+mod guarded;
 mod history;
 mod list;
 mod listen;
@@ -28,6 +29,7 @@ mod store;
 mod table;
 mod target;
 mod text;
+mod tls;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -67,6 +69,8 @@ pub struct Host {
     pub terminal_width: Option<usize>,
     /// Whether stderr is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -250,7 +250,7 @@ fn chosen_for_a_server() -> Failure {
 }
 
 /// Where a program that a command calls finds the sessions: the command has their directory, and answers here meanwhile.
-struct Socket {
+pub(super) struct Socket {
     listener: UnixListener,
     address: String,
     /// The socket's own, which only its owner enters.
@@ -258,7 +258,8 @@ struct Socket {
 }
 
 impl Socket {
-    fn for_calls_of(method: &Method) -> Result<Option<Self>> {
+    /// A socket for whom this method calls; none where it is no program.
+    pub(super) fn for_calls_of(method: &Method) -> Result<Option<Self>> {
         if !matches!(method, Method::Program { .. }) {
             return Ok(None);
         }
@@ -274,10 +275,18 @@ impl Socket {
         let socket = made().context("cannot make a socket for the on-close method")?;
         Ok(Some(socket))
     }
+
+    /// What a program is told of it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
 }
 
-/// Answers what on-close methods ask, for as long as the command runs.
-async fn answer_calls(registry: Registry<SqliteStore>, socket: Option<Socket>) -> Infallible {
+/// Answers what on-close methods ask, for as long as it is polled.
+pub(super) async fn answer_calls(
+    registry: Registry<SqliteStore>,
+    socket: Option<Socket>,
+) -> Infallible {
     if let Some(socket) = socket {
         server::serve_admin(registry, socket.listener, std::future::pending()).await;
     }
