@@ -374,7 +374,9 @@ fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
 
 fn advice_for_distrust(distrust: Option<&Distrust>) -> &'static str {
     match distrust {
-        Some(Distrust::Name(_)) => "name the server as its certificate does, or give it one for this name",
+        Some(Distrust::Name(_)) => {
+            "name the server as its certificate does, or give it one for this name"
+        }
         Some(Distrust::Expired(_) | Distrust::NotYetValid(_)) => {
             "give the server a valid certificate, then reload it: kill -HUP; or set this machine's clock right"
         }

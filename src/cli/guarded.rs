@@ -79,7 +79,10 @@ pub(super) fn read(path: &Path, guard: Guard, user: &str) -> Result<Vec<u8>> {
         let owner = metadata.uid();
         let text = format!("others can write {shown}: it belongs to uid {owner}");
         return Err(refused(text)
-            .advise(format!("give it to root, or to {user}: chown {me} {}", quoted(&word)))
+            .advise(format!(
+                "give it to root, or to {user}: chown {me} {}",
+                quoted(&word)
+            ))
             .into());
     }
     let mut bytes = Vec::new();
@@ -99,7 +102,7 @@ pub(super) fn read_text(path: &Path, guard: Guard, user: &str) -> Result<String>
 pub(super) fn toml_mistake(text: &str, error: &toml::de::Error) -> String {
     let line = error
         .span()
-        .map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let line = line
         .map(|line| format!("line {line}: "))
         .unwrap_or_default();

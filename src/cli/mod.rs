@@ -19,6 +19,8 @@ mod open;
 mod options;
 mod output;
 mod ping;
+mod profiles;
+mod remote;
 mod rows;
 mod runs;
 mod serve;
@@ -51,7 +53,7 @@ use self::target::Target;
 use crate::client::Address;
 use crate::clock::Clock;
 use crate::registry::ON_CLOSE_VARIABLE;
-use crate::token::looks_like_secret;
+use crate::token::{Token, looks_like_secret};
 
 /// What the command line is given by the process that it runs in, or by a test.
 pub struct Host {
@@ -126,18 +128,33 @@ struct Cli {
 }
 
 /// Where the sessions are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 struct Connection {
-    /// Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]
+    /// Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]
     #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "local")]
     server: Option<String>,
     /// Act on this data directory, without a server [env: SESSIONCTL_LOCAL]
     #[arg(long, global = true, value_name = "DIR")]
     local: Option<PathBuf>,
-    /// Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]
+    /// Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["server", "local"])]
+    profile: Option<String>,
+    /// Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Read the admin token from the first line of stdin
+    #[arg(long, global = true, conflicts_with_all = ["token_file", "local"])]
+    token_stdin: bool,
+    /// Trust only the authorities whose certificates are in this file, and none of the system's (PEM) [env: SESSIONCTL_CACERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way
+    #[arg(long, global = true, conflicts_with_all = ["cacert", "local"])]
+    insecure: bool,
+    /// What was read from stdin.
+    #[arg(skip)]
+    token: Option<Token>,
 }
 
 impl Connection {
@@ -153,7 +170,16 @@ impl Connection {
                     .filter(|server| server.parse::<Address>().is_ok()),
             ),
             ("--local", path(&self.local)),
+            // A secret that was pasted by mistake, again.
+            (
+                "--profile",
+                self.profile
+                    .clone()
+                    .filter(|profile| !looks_like_secret(profile)),
+            ),
             ("--token-file", path(&self.token_file)),
+            // Not --insecure: that is for whoever calls to say, each time.
+            ("--cacert", path(&self.cacert)),
         ];
         let mut program = PROGRAM.to_owned();
         for (flag, value) in flags {
@@ -162,6 +188,19 @@ impl Connection {
             }
         }
         program
+    }
+
+    /// Refuses what is about a server where the environment names a directory.
+    fn refuse_for_directory(&self) -> Result<()> {
+        let flag = match self {
+            _ if self.insecure => "--insecure",
+            _ if self.token_stdin => "--token-stdin",
+            _ => return Ok(()),
+        };
+        let text = format!("{flag} is for a server, and SESSIONCTL_LOCAL names a directory");
+        Err(Failure::new(Exit::Usage, text)
+            .advise("--server ADDRESS")
+            .into())
     }
 }
 
@@ -233,6 +272,22 @@ enum Command {
     Generate(generate::Arguments),
 }
 
+impl Command {
+    /// Whether it is a server itself.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Demo(_))
+    }
+
+    /// Whether it reads what it acts on from stdin.
+    fn reads_stdin(&self) -> bool {
+        match self {
+            Self::CloseSession(arguments) => arguments.reads_stdin(),
+            Self::DropSession(arguments) => arguments.reads_stdin(),
+            _ => false,
+        }
+    }
+}
+
 /// Runs the command line; answers the exit code.
 pub fn run(host: Host) -> u8 {
     let mut output = Output::new(host.stdout, host.stderr, host.terminal_width);
@@ -248,6 +303,7 @@ pub fn run(host: Host) -> u8 {
     let surroundings = Surroundings {
         environment: host.environment,
         stdin: host.stdin,
+        stdin_is_terminal: host.stdin_is_terminal,
         clock: host.clock,
     };
     let is_server = matches!(cli.command, Command::Serve(_));
@@ -286,6 +342,7 @@ pub fn run(host: Host) -> u8 {
 struct Surroundings {
     environment: Environment,
     stdin: Box<dyn BufRead + Send>,
+    stdin_is_terminal: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -296,12 +353,19 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result<Exit> {
     let Surroundings {
         environment,
-        stdin,
+        mut stdin,
+        stdin_is_terminal,
         clock,
     } = surroundings;
     let is_in_method = environment.variable(ON_CLOSE_VARIABLE).is_some();
+    let mut connection = cli.connection;
+    if connection.token_stdin && !cli.command.is_server() {
+        let is_taken = cli.command.reads_stdin();
+        let token = remote::token_from_stdin(&mut *stdin, stdin_is_terminal, is_taken)?;
+        connection.token = Some(token);
+    }
     let asker = Asker {
-        connection: cli.connection,
+        connection,
         environment,
         clock,
         output,
@@ -397,9 +461,14 @@ fn serving() -> Result<tokio::runtime::Runtime> {
 }
 
 fn refuse_target(connection: &Connection, command: &str) -> Result<()> {
-    if connection.server.is_some() || connection.local.is_some() {
+    let is_target = connection.server.is_some()
+        || connection.local.is_some()
+        || connection.profile.is_some()
+        || connection.token_stdin
+        || connection.insecure;
+    if is_target {
         let text = format!(
-            "{command} is a server itself; --server and --local are for the commands that ask one"
+            "{command} is a server itself; --server, --local, --profile and what goes with them are for the commands that ask one"
         );
         return Err(Failure::new(Exit::Usage, text)
             .advise("serve takes --admin ADDRESS and --data DIR")

@@ -108,6 +108,7 @@ fn check(plan: &Plan) -> Result<()> {
     let admin_token_file = plan.admin_token_file.as_deref();
     check_admin(&plan.admin, admin_token_file, plan.tls.is_some())?;
     check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
+    plan.tls.as_ref().map(TlsFiles::read).transpose()?;
     method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
     Ok(())
 }

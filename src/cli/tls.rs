@@ -132,7 +132,9 @@ pub(super) async fn reload_at(
                     is_local: false,
                 };
                 let advice = advice(&error, again).unwrap_or_default();
-                tracing::error!("SIGHUP: the old certificate stays in use: {error:#}; try: {advice}");
+                tracing::error!(
+                    "SIGHUP: the old certificate stays in use: {error:#}; try: {advice}"
+                );
             }
         }
     }

@@ -80,6 +80,9 @@ pub enum Distrust {
     /// Nobody who is trusted here has issued its certificate.
     #[error("its certificate was issued by nobody who is trusted here")]
     Issuer,
+    /// Its certificate, or its handshake, is signed with another key than it should be.
+    #[error("what it shows is signed with another key than that of who is trusted here")]
+    Signature,
     /// Its certificate is for other names.
     #[error("{0}")]
     Name(String),
@@ -118,8 +121,8 @@ pub(super) fn config(trust: &Trust) -> Result<ClientConfig, Distrust> {
         .map_err(other)?;
     let builder = match &trust.0 {
         Roots::System => {
-            let verifier = Verifier::new(provider)
-                .map_err(|error| Distrust::NoRoots(error.to_string()))?;
+            let verifier =
+                Verifier::new(provider).map_err(|error| Distrust::NoRoots(error.to_string()))?;
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
@@ -219,6 +222,7 @@ fn in_words(error: &rustls::Error) -> Distrust {
     match error {
         rustls::Error::InvalidCertificate(why) => match why {
             CertificateError::UnknownIssuer => Distrust::Issuer,
+            CertificateError::BadSignature => Distrust::Signature,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Distrust::Name(why.to_string())
             }
