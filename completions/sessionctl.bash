@@ -245,7 +245,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options stats ping store doctor serve demo generate help"
+            opts="-o -q -v -h -V --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options stats ping store doctor serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,7 +259,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -279,7 +287,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__audit)
-            opts="-o -q -v -h --limit --server --local --token-file --output --quiet --verbose --help verify help"
+            opts="-o -q -v -h --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -297,7 +305,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -359,7 +375,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__audit__subcmd__verify)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -373,7 +389,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -393,7 +417,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__close__subcmd__session)
-            opts="-o -q -v -h --reason --must-exist --wait --no-wait --on-close --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --reason --must-exist --wait --no-wait --on-close --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -419,7 +443,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -439,7 +471,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__count)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -453,7 +485,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -473,7 +513,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__demo)
-            opts="-o -q -v -h --keep --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --keep --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,7 +527,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -507,7 +555,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__doctor)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -521,7 +569,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -541,7 +597,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__drop__subcmd__session)
-            opts="-o -q -v -h --reason --must-exist --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --reason --must-exist --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,7 +615,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -579,7 +643,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__generate)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help completions man systemd nginx caddy"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help completions man systemd nginx caddy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -593,7 +657,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1005,7 +1077,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__history)
-            opts="-o -q -v -h --user --cause --since --limit --server --local --token-file --output --quiet --verbose --help show help"
+            opts="-o -q -v -h --user --cause --since --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help show help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1035,7 +1107,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1097,7 +1177,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__history__subcmd__show)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1111,7 +1191,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1131,7 +1219,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__list)
-            opts="-o -q -v -h --limit --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1149,7 +1237,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1169,7 +1265,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__locks)
-            opts="-o -q -v -h --record --table --session --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --record --table --session --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1195,7 +1291,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1215,7 +1319,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__open__subcmd__session)
-            opts="-o -q -v -h --user --ip --user-agent --kind --idle-timeout --cookie-jar --cookie-host --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --user --ip --user-agent --kind --idle-timeout --cookie-jar --cookie-host --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1257,7 +1361,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1277,7 +1389,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help list get set reset help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help list get set reset help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1291,7 +1403,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1311,7 +1431,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__get)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --origin --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1325,7 +1445,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1429,7 +1557,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__list)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --origin --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1443,7 +1571,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1463,7 +1599,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__reset)
-            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --all --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1477,7 +1613,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1497,7 +1641,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__set)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file on_close on_close_arguments"
+            opts="-o -q -v -h --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1511,7 +1655,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1531,7 +1683,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__ping)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1545,7 +1697,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1565,7 +1725,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__serve)
-            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --end-all-sessions --check-config --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --config --data --web --admin --admin-token-file --tls-cert --tls-key --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --end-all-sessions --check-config --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1588,6 +1748,14 @@ _sessionctl() {
                     return 0
                     ;;
                 --admin-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1707,7 +1875,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1727,7 +1903,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__show)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1741,7 +1917,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1761,7 +1945,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__stats)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1775,7 +1959,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1795,7 +1987,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help check backup restore help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help check backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1809,7 +2001,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1829,7 +2029,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__backup)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1843,7 +2043,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1863,7 +2071,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__check)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1877,7 +2085,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1967,7 +2183,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__restore)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1981,7 +2197,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

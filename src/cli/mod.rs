@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod connection;
 mod count;
 mod demo;
 mod doctor;
@@ -45,15 +46,15 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
+use self::connection::Connection;
 pub use self::exit::{EXIT_CODES, Exit};
 use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
 use self::output::PROGRAM;
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;
-use crate::client::Address;
 use crate::clock::Clock;
 use crate::registry::ON_CLOSE_VARIABLE;
-use crate::token::{Token, looks_like_secret};
+use crate::token::looks_like_secret;
 
 /// What the command line is given by the process that it runs in, or by a test.
 pub struct Host {
@@ -125,83 +126,6 @@ struct Cli {
     printing: Printing,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where the sessions are.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Connection")]
-struct Connection {
-    /// Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]
-    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "local")]
-    server: Option<String>,
-    /// Act on this data directory, without a server [env: SESSIONCTL_LOCAL]
-    #[arg(long, global = true, value_name = "DIR")]
-    local: Option<PathBuf>,
-    /// Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]
-    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["server", "local"])]
-    profile: Option<String>,
-    /// Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Read the admin token from the first line of stdin
-    #[arg(long, global = true, conflicts_with_all = ["token_file", "local"])]
-    token_stdin: bool,
-    /// Trust only the authorities whose certificates are in this file, and none of the system's (PEM) [env: SESSIONCTL_CACERT]
-    #[arg(long, global = true, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way
-    #[arg(long, global = true, conflicts_with_all = ["cacert", "local"])]
-    insecure: bool,
-    /// What was read from stdin.
-    #[arg(skip)]
-    token: Option<Token>,
-}
-
-impl Connection {
-    /// How this program is called for the same target. What the environment names it names for the next command as well.
-    fn program(&self) -> String {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let flags = [
-            // What is no address may be a secret that was pasted by mistake.
-            (
-                "--server",
-                self.server
-                    .clone()
-                    .filter(|server| server.parse::<Address>().is_ok()),
-            ),
-            ("--local", path(&self.local)),
-            // A secret that was pasted by mistake, again.
-            (
-                "--profile",
-                self.profile
-                    .clone()
-                    .filter(|profile| !looks_like_secret(profile)),
-            ),
-            ("--token-file", path(&self.token_file)),
-            // Not --insecure: that is for whoever calls to say, each time.
-            ("--cacert", path(&self.cacert)),
-        ];
-        let mut program = PROGRAM.to_owned();
-        for (flag, value) in flags {
-            if let Some(value) = value {
-                program += &format!(" {flag} {}", quoted(&value));
-            }
-        }
-        program
-    }
-
-    /// Refuses what is about a server where the environment names a directory.
-    fn refuse_for_directory(&self) -> Result<()> {
-        let flag = match self {
-            _ if self.insecure => "--insecure",
-            _ if self.token_stdin => "--token-stdin",
-            _ => return Ok(()),
-        };
-        let text = format!("{flag} is for a server, and SESSIONCTL_LOCAL names a directory");
-        Err(Failure::new(Exit::Usage, text)
-            .advise("--server ADDRESS")
-            .into())
-    }
 }
 
 /// How results are written.

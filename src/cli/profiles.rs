@@ -56,10 +56,9 @@ impl Profile {
             return Err(usage(text).advise(form(name)).into());
         };
         let directory = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut profile.cacert, &mut profile.token_file] {
-            if let Some(file) = file {
-                *file = directory.join(&*file);
-            }
+        let named = [&mut profile.cacert, &mut profile.token_file];
+        for file in named.into_iter().flatten() {
+            *file = directory.join(&*file);
         }
         Ok(profile)
     }

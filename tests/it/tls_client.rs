@@ -1,12 +1,12 @@
 //! Commands over TLS: whom they trust, and where a token goes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
-use crate::sandbox::{FakeServer, Ran, Sandbox, answer, wait_for};
-use crate::tls::{Authority, VALID, port, serve_tls, trusted_server};
+use crate::sandbox::{FakeServer, Ran, Sandbox, answer};
+use crate::tls::{Authority, CERTIFICATE, KEY, VALID, port, serve_tls, trusted_server};
 
 fn list(sandbox: &Sandbox, server: &str, more: &[&str]) -> Ran {
     let token_file = sandbox.path("admin.token").display().to_string();
@@ -187,29 +187,22 @@ fn s47_without_tls_or_with_an_old_one_nothing_is_sent() {
         "does not speak TLS",
         "nothing is sent without TLS",
     );
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let number = free.local_addr().unwrap().port().to_string();
-    drop(free);
-    let old = Command::new("openssl")
-        .args(["s_server", "-accept", &number, "-quiet", "-tls1_1"])
+    let mut old = Command::new("openssl")
+        .args(["s_server", "-accept", "127.0.0.1:0", "-tls1_1"])
         .args(["-cipher", "DEFAULT@SECLEVEL=0", "-cert"])
-        .arg(sandbox.path("tls.cert"))
+        .arg(sandbox.path(CERTIFICATE))
         .arg("-key")
-        .arg(sandbox.path("tls.key"))
+        .arg(sandbox.path(KEY))
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut lines = BufReader::new(old.stdout.take().unwrap()).lines();
     let _old = Other(old);
-    let refused = wait_for("the old server", || {
-        let ran = list(
-            &sandbox,
-            &format!("https://127.0.0.1:{number}"),
-            &["--cacert", &ca],
-        );
-        (!ran.stderr.contains("cannot reach")).then_some(ran)
-    });
+    let address = lines.find_map(|line| Some(line.unwrap().strip_prefix("ACCEPT ")?.to_owned()));
+    let address = format!("https://{}", address.unwrap());
+    let refused = list(&sandbox, &address, &["--cacert", &ca]);
     assert_distrusted(&refused, "neither TLS 1.2 nor 1.3", "speak TLS 1.2 or 1.3");
 }
 
