@@ -16,10 +16,11 @@ use crate::tls::{
 fn refused(sandbox: &Sandbox, flags: &[String]) -> String {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let start = [&["serve", "--web", "127.0.0.1:0"], &flags[..]].concat();
+    // First, since a server that starts after all does not end.
     let check = sandbox.run(&[&start[..], &["--check-config"]].concat());
+    assert_eq!(check.code, 78, "{}", check.stderr);
     let ran = sandbox.run(&start);
     assert_eq!((ran.code, ran.stdout.as_str()), (78, ""), "{}", ran.stderr);
-    assert_eq!(check.code, 78, "{}", check.stderr);
     assert!(!sandbox.data().exists() && !sandbox.path("admin.token").exists());
     ran.stderr
 }
