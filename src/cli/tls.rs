@@ -131,9 +131,10 @@ pub(super) async fn reload_at(
                     program: PROGRAM,
                     is_local: false,
                 };
-                let advice = advice(&error, again).unwrap_or_default();
+                let advice = advice(&error, again).map(|advice| format!("; try: {advice}"));
                 tracing::error!(
-                    "SIGHUP: the old certificate stays in use: {error:#}; try: {advice}"
+                    "SIGHUP: the old certificate stays in use: {error:#}{}",
+                    advice.unwrap_or_default()
                 );
             }
         }
