@@ -284,7 +284,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --token-file --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options token stats ping store doctor serve demo generate help"
+            opts="-o -q -v -h -V --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options token stats ping store doctor serve demo generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -298,7 +298,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -318,7 +326,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__audit)
-            opts="-o -q -v -h --limit --server --local --token-file --output --quiet --verbose --help verify help"
+            opts="-o -q -v -h --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -336,7 +344,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -398,7 +414,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__audit__subcmd__verify)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -412,7 +428,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -432,7 +456,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__close__subcmd__session)
-            opts="-o -q -v -h --reason --must-exist --wait --no-wait --on-close --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --reason --must-exist --wait --no-wait --on-close --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -458,7 +482,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -478,7 +510,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__count)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -492,7 +524,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -512,7 +552,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__demo)
-            opts="-o -q -v -h --keep --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --keep --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -526,7 +566,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -546,7 +594,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__doctor)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -560,7 +608,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -580,7 +636,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__drop__subcmd__session)
-            opts="-o -q -v -h --reason --must-exist --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --reason --must-exist --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -598,7 +654,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -618,7 +682,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__generate)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help completions man systemd nginx caddy"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help completions man systemd nginx caddy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -632,7 +696,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1100,7 +1172,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__history)
-            opts="-o -q -v -h --user --cause --since --limit --server --local --token-file --output --quiet --verbose --help show help"
+            opts="-o -q -v -h --user --cause --since --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help show help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1130,7 +1202,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1192,7 +1272,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__history__subcmd__show)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1206,7 +1286,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1226,7 +1314,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__list)
-            opts="-o -q -v -h --limit --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --limit --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1244,7 +1332,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1264,7 +1360,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__locks)
-            opts="-o -q -v -h --record --table --session --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --record --table --session --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1290,7 +1386,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1310,7 +1414,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__open__subcmd__session)
-            opts="-o -q -v -h --user --ip --user-agent --kind --idle-timeout --cookie-jar --cookie-host --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --user --ip --user-agent --kind --idle-timeout --cookie-jar --cookie-host --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1352,7 +1456,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1372,7 +1484,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help list get set reset help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help list get set reset help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1386,7 +1498,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1406,7 +1526,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__get)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
+            opts="-o -q -v -h --origin --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1420,7 +1540,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1524,7 +1652,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__list)
-            opts="-o -q -v -h --origin --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --origin --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1538,7 +1666,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1558,7 +1694,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__reset)
-            opts="-o -q -v -h --all --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
+            opts="-o -q -v -h --all --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1572,7 +1708,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1592,7 +1736,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__options__subcmd__set)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file trusted_proxies app_token_file group_roles on_close on_close_arguments"
+            opts="-o -q -v -h --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help mode keep_session max_sessions inactive_process_timeout inactive_session_timeout absolute_session_timeout cookie_name cookie_domain cookie_path cookie_same_site cookie_secure session_ip_address_validation address_prefix_v6 eviction_min_idle eviction_order open_rate context_limit context_name_limit closing_grace_period closing_time_limit on_close_time_limit on_close_slots history_retention data web admin admin_token_file tls_cert tls_key trusted_proxies app_token_file group_roles on_close on_close_arguments"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1606,7 +1750,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1626,7 +1778,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__ping)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1640,7 +1792,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1660,7 +1820,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__serve)
-            opts="-o -q -v -h --config --data --web --admin --admin-token-file --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --end-all-sessions --check-config --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --config --data --web --admin --admin-token-file --tls-cert --tls-key --trusted-proxies --app-token-file --on-close --on-close-argument --mode --keep-session --max-sessions --inactive-process-timeout --inactive-session-timeout --absolute-session-timeout --cookie-name --cookie-domain --cookie-path --cookie-same-site --cookie-secure --session-ip-address-validation --address-prefix-v6 --eviction-min-idle --eviction-order --open-rate --context-limit --context-name-limit --closing-grace-period --closing-time-limit --on-close-time-limit --on-close-slots --history-retention --end-all-sessions --check-config --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1683,6 +1843,14 @@ _sessionctl() {
                     return 0
                     ;;
                 --admin-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1802,7 +1970,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1822,7 +1998,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__show)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1836,7 +2012,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1856,7 +2040,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__stats)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1870,7 +2054,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1890,7 +2082,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help check backup restore help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help check backup restore help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1904,7 +2096,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1924,7 +2124,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__backup)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1938,7 +2138,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1958,7 +2166,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__check)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1972,7 +2180,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2062,7 +2278,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__store__subcmd__restore)
-            opts="-o -q -v -h --yes --dry-run --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --yes --dry-run --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2076,7 +2292,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2096,7 +2320,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__token)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help create list revoke help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help create list revoke help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2110,7 +2334,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2130,7 +2362,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__token__subcmd__create)
-            opts="-o -q -v -h --name --role --expires --out --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --name --role --expires --out --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2160,7 +2392,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2250,7 +2490,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__token__subcmd__list)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2264,7 +2504,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2284,7 +2532,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__token__subcmd__revoke)
-            opts="-o -q -v -h --server --local --token-file --output --quiet --verbose --help"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2298,7 +2546,15 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,7 @@
-//! `Admin` over HTTP: asks a running server, over its unix socket or a loopback port.
+//! `Admin` over HTTP: asks a running server, over its unix socket, a loopback port, or TLS.
 
 mod admin;
+mod tls;
 
 use std::error::Error as StdError;
 use std::io;
@@ -21,6 +22,8 @@ use crate::session::SessionId;
 use crate::token::Token;
 use crate::wire::{EndBody, JSON, Problem, path};
 
+pub use self::tls::{Distrust, NoRoot, Trust};
+
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -40,6 +43,18 @@ pub enum Address {
     Unix(PathBuf),
     /// A loopback port.
     Http(Url),
+    /// A port of any machine, over TLS.
+    Https(Url),
+}
+
+impl Address {
+    /// Whether whoever asks there has to show a token: whose user asks, only a socket tells.
+    pub fn asks_for_token(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Http(_) | Self::Https(_) => true,
+        }
+    }
 }
 
 /// Why a text is no address.
@@ -47,16 +62,11 @@ pub enum Address {
 #[non_exhaustive]
 pub enum AddressError {
     /// It has neither form.
-    #[error("a server is given as unix:PATH or http://127.0.0.1:PORT")]
+    #[error("a server is given as unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT")]
     Form,
-    /// TLS is not built in.
-    #[error(
-        "https is not supported by this version; use the unix socket, or a loopback port through an ssh tunnel"
-    )]
-    Https,
     /// A token would cross a network unprotected (S47).
     #[error(
-        "plain http is for loopback addresses only: the admin token would cross the network unprotected"
+        "plain http is for loopback addresses only: the admin token would cross the network unprotected; beyond them it is https://HOST:PORT"
     )]
     NotLoopback,
 }
@@ -79,8 +89,8 @@ impl FromStr for Address {
             && url.path() == "/"
             && url.query().is_none();
         match url.scheme() {
-            "https" => Err(AddressError::Https),
-            "http" if !is_bare => Err(AddressError::Form),
+            "http" | "https" if !is_bare => Err(AddressError::Form),
+            "https" => Ok(Self::Https(url)),
             "http" if is_loopback(&url) => Ok(Self::Http(url)),
             "http" => Err(AddressError::NotLoopback),
             _ => Err(AddressError::Form),
@@ -104,7 +114,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Http(url) | Self::Https(url) => f.write_str(url.as_str().trim_end_matches('/')),
         }
     }
 }
@@ -117,6 +127,7 @@ pub struct Client {
     /// What the operator calls it.
     server: String,
     authorization: Option<HeaderValue>,
+    is_over_tls: bool,
 }
 
 /// What a request may do to the server, which decides what a broken connection means.
@@ -152,13 +163,34 @@ impl<'a> Call<'a> {
 }
 
 impl Client {
-    /// A client of the server at `address`. Nothing is sent yet. It follows no redirects and uses no proxy: the token
-    /// goes to this server only.
+    /// A client of the server at `address`, which over TLS has to be one that the operating system trusts. Nothing is
+    /// sent yet. It follows no redirects and uses no proxy: the token goes to this server only.
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(address: &Address, token: Option<&Token>) -> Result<Self, Error> {
+        Self::trusting(address, token, &Trust::system())
+    }
+
+    /// The same, with somebody else to trust over TLS.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn trusting(
+        address: &Address,
+        token: Option<&Token>,
+        trust: &Trust,
+    ) -> Result<Self, Error> {
+        let config = match address {
+            Address::Https(_) => tls::config(trust),
+            Address::Unix(_) | Address::Http(_) => tls::unused(),
+        };
+        let config = config.map_err(|distrust| Error::Untrusted {
+            server: address.to_string(),
+            source: distrust.into(),
+        })?;
         let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -168,7 +200,7 @@ impl Client {
                 builder.unix_socket(path.as_path()),
                 "http://localhost".to_owned(),
             ),
-            Address::Http(_) => (builder, address.to_string()),
+            Address::Http(_) | Address::Https(_) => (builder, address.to_string()),
         };
         let authorization = token.map(|token| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
@@ -184,6 +216,7 @@ impl Client {
             authorization: authorization
                 .transpose()
                 .map_err(|error| Error::Internal(error.into()))?,
+            is_over_tls: matches!(address, Address::Https(_)),
         })
     }
 
@@ -271,7 +304,13 @@ impl Client {
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
         let source = Source::from(root.to_string());
+        let is_of_handshake = self.is_over_tls && error.is_connect() && !error.is_timeout();
+        let distrust = is_of_handshake.then(|| tls::distrust(error)).flatten();
         match effect {
+            _ if !may_have_arrived && let Some(distrust) = distrust => Error::Untrusted {
+                server,
+                source: distrust.into(),
+            },
             _ if is_denied && !may_have_arrived => Error::Forbidden(format!(
                 "not allowed to connect to {server}; if it is a socket, its owner and root may"
             )),
@@ -348,6 +387,12 @@ fn with_query(path: &str, query: &impl Serialize) -> Result<String, Error> {
     })
 }
 
+/// How to ask the web listener of a server on this machine, where nobody speaks TLS.
+pub(crate) fn web_client() -> Result<reqwest::ClientBuilder, Distrust> {
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls::unused()?);
+    Ok(builder.no_proxy())
+}
+
 /// What lies under an error: what is above it says only that a request failed.
 fn root_cause(error: &reqwest::Error) -> &(dyn StdError + 'static) {
     let mut root: &(dyn StdError + 'static) = error;
@@ -388,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_have_two_forms() {
+    fn addresses_have_three_forms() {
         let cases = [
             ("unix:/run/x.sock", Ok("unix:/run/x.sock")),
             ("unix:///run/x.sock", Ok("unix:/run/x.sock")),
@@ -400,7 +445,10 @@ mod tests {
             ("ftp://127.0.0.1", Err(AddressError::Form)),
             ("http://127.0.0.1:1/path", Err(AddressError::Form)),
             ("http://a:b@127.0.0.1:1", Err(AddressError::Form)),
-            ("https://127.0.0.1:1", Err(AddressError::Https)),
+            ("https://127.0.0.1:1", Ok("https://127.0.0.1:1")),
+            ("https://ops.example:8443/", Ok("https://ops.example:8443")),
+            ("https://ops.example/v1", Err(AddressError::Form)),
+            ("https://a:b@ops.example", Err(AddressError::Form)),
             ("http://10.0.0.1:1", Err(AddressError::NotLoopback)),
             (
                 "http://127.0.0.1.evil.example",

@@ -141,6 +141,15 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// The server could not be trusted over TLS; nothing was asked of it.
+    #[error("the server at {server} cannot be trusted; nothing was sent to it")]
+    Untrusted {
+        /// Where it was sought.
+        server: String,
+        /// Why not.
+        #[source]
+        source: Source,
+    },
     /// The server was reached and did not answer; nothing was to be changed.
     #[error("no answer came from the server at {server}")]
     NoAnswer {

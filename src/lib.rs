@@ -70,6 +70,8 @@
 //! });
 //!
 //! // A client comes; an operator sees it, and ends it.
+//! # // This crate's reqwest has no provider of cryptography of its own.
+//! # let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
 //! let greeting = reqwest::get(&url).await?.text().await?;
 //! let address: Address = url.parse()?;
 //! let operator = Client::new(&address, Some(&token))?;
@@ -94,6 +96,7 @@
 //! #     stderr: Box::new(std::io::stderr()),
 //! #     terminal_width: None,
 //! #     stderr_is_terminal: false,
+//! #     stdin_is_terminal: false,
 //! #     clock: Arc::new(SystemClock),
 //! # };
 //! # let exit = tokio::task::spawn_blocking(move || sessionctl::cli::run(host)).await?;

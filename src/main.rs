@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         stderr: Box::new(io::stderr()),
         terminal_width,
         stderr_is_terminal: io::stderr().is_terminal(),
+        stdin_is_terminal: io::stdin().is_terminal(),
         clock: Arc::new(SystemClock),
     }))
 }

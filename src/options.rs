@@ -26,17 +26,22 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(400 * 24 * 3600);
 pub const SCALABLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What comes from the file and the flags of `serve` alone, never over the admin API (C14, S50), with what it is.
-pub const FIXED_OPTIONS: [(&str, &str); 9] = [
+pub const FIXED_OPTIONS: [(&str, &str); 11] = [
     ("data", "the data directory"),
     ("web", "the address and port that web clients connect to"),
     (
         "admin",
-        "where operators connect to: unix:PATH or a loopback ADDRESS:PORT",
+        "where operators connect to: unix:PATH or ADDRESS:PORT, beyond loopback only with TLS",
     ),
     (
         "admin_token_file",
         "the file of the admin token, for an admin address with a port",
     ),
+    (
+        "tls_cert",
+        "the file of the certificate of an admin address with a port, the server's own first (PEM)",
+    ),
+    ("tls_key", "the file of the certificate's key (PEM)"),
     (
         "trusted_proxies",
         "addresses and networks of the proxies whose X-Forwarded-For is believed",

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -15,8 +12,10 @@ use nix::unistd::Group;
 use serde::Deserialize;
 
 use super::exit::{Exit, Failure};
+use super::guarded::{self, Guard, toml_mistake};
 use super::listen::AdminAddress;
 use super::target::{default_data_directory, default_socket};
+use super::tls::TlsFiles;
 use super::{Environment, method};
 use crate::access::Role;
 use crate::on_close::Method;
@@ -25,9 +24,6 @@ use crate::server::TrustedProxies;
 
 /// The file that is read unless another is named.
 pub(super) const DEFAULT_FILE: &str = "/etc/sessionctl/server.toml";
-
-/// Bytes of a file that are read at most.
-const FILE_LIMIT: u64 = 1024 * 1024;
 
 /// Where web clients are served unless told otherwise.
 const DEFAULT_WEB: &str = "127.0.0.1:8080";
@@ -43,12 +39,18 @@ pub(super) struct Flags {
     /// Serve web clients on this address; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     web: Option<SocketAddr>,
-    /// Serve operators here: unix:PATH or a loopback ADDRESS:PORT [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]
+    /// Serve operators here: unix:PATH or ADDRESS:PORT, beyond loopback only with --tls-cert [default: admin.sock in /run/sessionctl as root, below XDG_RUNTIME_DIR, or in the data directory]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<AdminAddress>,
     /// The admin token's file; made, for its owner alone, if it is not there. Needed for an admin address with a port
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// Serve operators on the port of --admin over TLS, with the certificates in this file, the server's own first (PEM); SIGHUP reloads it
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM), closed to others
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Believe the X-Forwarded-For of proxies with these addresses, or in these networks, comma separated
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network)]
     trusted_proxies: Option<Vec<IpNet>>,
@@ -146,6 +148,8 @@ struct ConfigFile {
     web: Option<SocketAddr>,
     admin: Option<String>,
     admin_token_file: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     trusted_proxies: Option<Vec<String>>,
     app_token_file: Option<PathBuf>,
     #[serde(default)]
@@ -163,6 +167,7 @@ pub(super) struct Plan {
     pub(super) web: SocketAddr,
     pub(super) admin: AdminAddress,
     pub(super) admin_token_file: Option<PathBuf>,
+    pub(super) tls: Option<TlsFiles>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) app_token_file: Option<PathBuf>,
     /// What other users may on the admin socket, by their groups.
@@ -185,6 +190,7 @@ impl Plan {
             web: free,
             admin: AdminAddress::Tcp(free),
             admin_token_file: Some(directory.join("admin.token")),
+            tls: None,
             trusted_proxies: Vec::new(),
             app_token_file: None,
             group_roles: Vec::new(),
@@ -240,6 +246,10 @@ impl Plan {
             },
             admin,
             admin_token_file: flags.admin_token_file.or(file.admin_token_file),
+            tls: TlsFiles::of(
+                flags.tls_cert.or(file.tls_cert),
+                flags.tls_key.or(file.tls_key),
+            )?,
             trusted_proxies: flags.trusted_proxies.unwrap_or(proxies),
             app_token_file: flags.app_token_file.or(file.app_token_file),
             group_roles: group_roles(&file.group_roles)
@@ -315,36 +325,9 @@ fn add_from_file(layer: &mut Layer, name: &str, value: &toml::Value) -> Result<(
 
 /// Reads the file, if nobody else can have written it (S46).
 fn read(path: &Path) -> Result<ConfigFile> {
-    let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("cannot look at {shown}"))?;
-    if !metadata.is_file() {
-        return Err(Failure::new(Exit::Config, format!("{shown} is not a file")).into());
-    }
-    let me = rustix::process::geteuid().as_raw();
-    if metadata.mode() & 0o022 != 0 || (metadata.uid() != me && metadata.uid() != 0) {
-        let failure = Failure::new(Exit::Config, format!("others can write {shown}"));
-        return Err(failure
-            .advise(format!(
-                "chmod go-w {shown}, owned by root or by the server's user"
-            ))
-            .into());
-    }
-    let mut text = String::new();
-    file.take(FILE_LIMIT)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read {shown}"))?;
-    toml::from_str(&text).map_err(|error| {
-        let line = error
-            .span()
-            .map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-        let line = line
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
-        config_error(path, anyhow::anyhow!("{line}{}", error.message()))
-    })
+    let text = guarded::read_text(path, Guard::NobodyElseWrites, "the server's user")?;
+    toml::from_str(&text)
+        .map_err(|error| config_error(path, anyhow::anyhow!(toml_mistake(&text, &error))))
 }
 
 fn config_error(path: &Path, error: anyhow::Error) -> anyhow::Error {

@@ -16,6 +16,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::signals::Signals;
 use super::{Host, serve};
+use crate::client::web_client;
 use crate::clock::Clock;
 use crate::session::SessionId;
 use crate::wire::VisitBody;
@@ -132,12 +133,12 @@ impl Demo<'_> {
     /// A client with an address of its own where the machine has one (Linux has all of 127/8).
     async fn connect(&self, number: u8, agent: &str) -> Result<WebClient> {
         let own = IpAddr::from(Ipv4Addr::new(127, 0, 0, number));
-        let builder = || reqwest::Client::builder().no_proxy().user_agent(agent);
-        let mut http = builder().local_address(own).build()?;
+        let builder = || web_client().map(|builder| builder.user_agent(agent));
+        let mut http = builder()?.local_address(own).build()?;
         let url = format!("{}/session", self.web);
         let response = match http.get(&url).send().await {
             Err(error) if error.is_connect() => {
-                http = builder().build()?;
+                http = builder()?.build()?;
                 http.get(&url).send().await?
             }
             answered => answered?,
@@ -166,6 +167,7 @@ impl Demo<'_> {
             stderr: Box::new(printed.clone()),
             terminal_width: output.terminal_width,
             stderr_is_terminal: false,
+            stdin_is_terminal: false,
             clock: Arc::clone(&self.clock),
         };
         let code = tokio::task::spawn_blocking(move || super::run(host)).await?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Error as AnyError;
 
 use super::quoted;
-use crate::client::AddressError;
+use crate::client::{AddressError, Distrust};
 use crate::error::Error;
 use crate::options::OptionError;
 use crate::session::SessionIdError;
@@ -30,7 +30,7 @@ pub enum Exit {
     Partial,
     /// Refused by the state of things.
     Refused,
-    /// The server is not there.
+    /// The server is not there, or not one to trust.
     Unreachable,
     /// Not within the time.
     TimedOut,
@@ -75,7 +75,11 @@ pub const EXIT_CODES: [(Exit, u8, &str); 14] = [
         6,
         "refused by state: ignored in scalable mode, store in use or cut, limit reached",
     ),
-    (Exit::Unreachable, 7, "cannot reach the server"),
+    (
+        Exit::Unreachable,
+        7,
+        "cannot reach the server, or cannot trust it (TLS)",
+    ),
     (
         Exit::TimedOut,
         8,
@@ -262,7 +266,9 @@ fn exit_of_session_error(error: &Error) -> Exit {
         | Error::OtherAddress
         | Error::Busy { .. }
         | Error::Unavailable(_) => Exit::Refused,
-        Error::Unreachable { .. } | Error::NoAnswer { .. } => Exit::Unreachable,
+        Error::Unreachable { .. } | Error::Untrusted { .. } | Error::NoAnswer { .. } => {
+            Exit::Unreachable
+        }
         Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
         Error::Protocol { .. } | Error::Unsupported { .. } | Error::Internal(_) => Exit::Failure,
     }
@@ -363,6 +369,7 @@ fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
         Error::Unreachable { .. } => {
             "start it with `sessionctl serve`, or name another with --server"
         }
+        Error::Untrusted { source, .. } => advice_for_distrust(source.downcast_ref()),
         Error::NoAnswer { .. } => {
             "see whether the server hangs: it took the connection and stays silent"
         }
@@ -375,6 +382,25 @@ fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
         _ => return None,
     };
     Some(words.into())
+}
+
+fn advice_for_distrust(distrust: Option<&Distrust>) -> &'static str {
+    match distrust {
+        Some(Distrust::Name(_)) => {
+            "name the server as its certificate does, or give it one for this name"
+        }
+        Some(Distrust::Expired(_) | Distrust::NotYetValid(_)) => {
+            "give the server a valid certificate, then reload it: kill -HUP; or set this machine's clock right"
+        }
+        Some(Distrust::Authority) => {
+            "give the server a certificate of its own; made with openssl: -addext basicConstraints=critical,CA:FALSE"
+        }
+        Some(Distrust::NotTls(_)) => {
+            "check that --server names the admin address that `serve` printed, https or http; nothing is sent without TLS"
+        }
+        Some(Distrust::Version(_)) => "let the server speak TLS 1.2 or 1.3",
+        _ => "--cacert FILE with the certificate of who issued the server's",
+    }
 }
 
 fn advice_for_store(error: &OpenError) -> Option<String> {

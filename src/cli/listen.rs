@@ -18,7 +18,7 @@ use super::method::absolute;
 use super::output::PROGRAM;
 use super::target::read_token;
 use super::token_file::NewTokenFile;
-use crate::server::AdminListener;
+use crate::server::{AdminListener, Tls};
 use crate::token::{Token, TokenHash};
 
 /// Where the admin API is to listen.
@@ -92,15 +92,27 @@ pub(super) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener>
 }
 
 /// Refuses an admin address that lets in whom it should not.
-pub(super) fn check_admin(address: &AdminAddress, token_file: Option<&Path>) -> Result<()> {
+pub(super) fn check_admin(
+    address: &AdminAddress,
+    token_file: Option<&Path>,
+    has_tls: bool,
+) -> Result<()> {
     let (text, advice) = match address {
+        AdminAddress::Unix(_) if has_tls => (
+            "--tls-cert is for an admin address with a port; nothing of a socket crosses a network".into(),
+            "--admin ADDRESS:PORT --admin-token-file FILE, or neither --tls-cert nor --tls-key",
+        ),
         AdminAddress::Unix(_) if token_file.is_some() => (
             "--admin-token-file is for an admin address with a port; a socket needs no token".into(),
             "--admin 127.0.0.1:PORT, or no --admin-token-file",
         ),
-        AdminAddress::Tcp(address) if !address.ip().is_loopback() => (
-            format!("the admin API does not listen on {address}: beyond loopback it would need TLS"),
-            "--admin unix:PATH or --admin 127.0.0.1:PORT",
+        AdminAddress::Tcp(address) if !address.ip().is_loopback() && !has_tls => (
+            format!("the admin API does not listen on {address} without TLS: beyond loopback, what is sent could be read"),
+            "--tls-cert FILE --tls-key FILE --admin-token-file FILE, or --admin unix:PATH, or --admin 127.0.0.1:PORT",
+        ),
+        AdminAddress::Tcp(address) if !address.ip().is_loopback() && token_file.is_none() => (
+            format!("the admin API does not listen on {address} without a token: anybody on the network could connect to it"),
+            "--admin-token-file FILE; serve makes it if it is not there",
         ),
         AdminAddress::Tcp(_) if token_file.is_none() => (
             "an admin address with a port needs a token: any user of this machine can connect to it".into(),
@@ -116,14 +128,24 @@ pub(super) async fn bind_admin(
     address: AdminAddress,
     token_file: Option<&Path>,
     is_for_groups: bool,
+    tls: Option<Tls>,
 ) -> Result<(AdminListener, String, Option<SocketFile>)> {
-    check_admin(&address, token_file)?;
+    check_admin(&address, token_file, tls.is_some())?;
     match (address, token_file) {
         (AdminAddress::Tcp(address), Some(token_file)) => {
             let token = ensure_token(token_file)?;
             let listener = bind(address, "--admin").await?;
-            let url = format!("http://{}", listener.local_addr()?);
-            Ok((AdminListener::Tcp(listener, token), url, None))
+            let bound = listener.local_addr()?;
+            Ok(match tls {
+                Some(tls) => {
+                    let listener = AdminListener::Tls(listener, tls, token);
+                    (listener, format!("https://{bound}"), None)
+                }
+                None => {
+                    let listener = AdminListener::Tcp(listener, token);
+                    (listener, format!("http://{bound}"), None)
+                }
+            })
         }
         (AdminAddress::Tcp(address), None) => bail!("{address} has no token"),
         (AdminAddress::Unix(path), _) => {
@@ -152,8 +174,10 @@ pub(super) fn app_token(path: Option<&Path>, admin: &AdminListener) -> Result<Op
     let Some(path) = path else { return Ok(None) };
     let token = ensure_token(path)?;
     match admin {
-        AdminListener::Tcp(_, admin) if admin.matches(&token) => Err(same_token(path).into()),
-        AdminListener::Tcp(..) | AdminListener::Unix(_) => Ok(Some(token)),
+        AdminListener::Tcp(_, admin) | AdminListener::Tls(_, _, admin) if admin.matches(&token) => {
+            Err(same_token(path).into())
+        }
+        AdminListener::Tcp(..) | AdminListener::Tls(..) | AdminListener::Unix(_) => Ok(Some(token)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod connection;
 mod count;
 mod demo;
 mod doctor;
@@ -9,6 +10,7 @@ mod end;
 mod exit;
 mod findings;
 mod generate;
+mod guarded;
 mod history;
 mod list;
 mod listen;
@@ -18,6 +20,8 @@ mod open;
 mod options;
 mod output;
 mod ping;
+mod profiles;
+mod remote;
 mod rows;
 mod runs;
 mod serve;
@@ -28,6 +32,7 @@ mod store;
 mod table;
 mod target;
 mod text;
+mod tls;
 mod token;
 mod token_file;
 
@@ -43,12 +48,12 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
+use self::connection::Connection;
 pub use self::exit::{EXIT_CODES, Exit};
 use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
 use self::output::PROGRAM;
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;
-use crate::client::Address;
 use crate::clock::Clock;
 use crate::registry::ON_CLOSE_VARIABLE;
 use crate::token::looks_like_secret;
@@ -69,6 +74,8 @@ pub struct Host {
     pub terminal_width: Option<usize>,
     /// Whether stderr is a terminal.
     pub stderr_is_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_is_terminal: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -121,46 +128,6 @@ struct Cli {
     printing: Printing,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where the sessions are.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Connection")]
-struct Connection {
-    /// Ask the server at this admin address: unix:PATH or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]
-    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with = "local")]
-    server: Option<String>,
-    /// Act on this data directory, without a server [env: SESSIONCTL_LOCAL]
-    #[arg(long, global = true, value_name = "DIR")]
-    local: Option<PathBuf>,
-    /// Read the admin token for an http address from this file [env: SESSIONCTL_TOKEN_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl Connection {
-    /// How this program is called for the same target. What the environment names it names for the next command as well.
-    fn program(&self) -> String {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let flags = [
-            // What is no address may be a secret that was pasted by mistake.
-            (
-                "--server",
-                self.server
-                    .clone()
-                    .filter(|server| server.parse::<Address>().is_ok()),
-            ),
-            ("--local", path(&self.local)),
-            ("--token-file", path(&self.token_file)),
-        ];
-        let mut program = PROGRAM.to_owned();
-        for (flag, value) in flags {
-            if let Some(value) = value {
-                program += &format!(" {flag} {}", quoted(&value));
-            }
-        }
-        program
-    }
 }
 
 /// How results are written.
@@ -234,6 +201,22 @@ enum Command {
     Generate(generate::Arguments),
 }
 
+impl Command {
+    /// Whether it is a server itself.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Demo(_))
+    }
+
+    /// Whether it reads what it acts on from stdin.
+    fn reads_stdin(&self) -> bool {
+        match self {
+            Self::CloseSession(arguments) => arguments.reads_stdin(),
+            Self::DropSession(arguments) => arguments.reads_stdin(),
+            _ => false,
+        }
+    }
+}
+
 /// Runs the command line; answers the exit code.
 pub fn run(host: Host) -> u8 {
     let mut output = Output::new(host.stdout, host.stderr, host.terminal_width);
@@ -249,6 +232,7 @@ pub fn run(host: Host) -> u8 {
     let surroundings = Surroundings {
         environment: host.environment,
         stdin: host.stdin,
+        stdin_is_terminal: host.stdin_is_terminal,
         clock: host.clock,
     };
     let is_server = matches!(cli.command, Command::Serve(_));
@@ -287,6 +271,7 @@ pub fn run(host: Host) -> u8 {
 struct Surroundings {
     environment: Environment,
     stdin: Box<dyn BufRead + Send>,
+    stdin_is_terminal: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -297,12 +282,19 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result<Exit> {
     let Surroundings {
         environment,
-        stdin,
+        mut stdin,
+        stdin_is_terminal,
         clock,
     } = surroundings;
     let is_in_method = environment.variable(ON_CLOSE_VARIABLE).is_some();
+    let mut connection = cli.connection;
+    if connection.token_stdin && !cli.command.is_server() {
+        let is_taken = cli.command.reads_stdin();
+        let token = remote::token_from_stdin(&mut *stdin, stdin_is_terminal, is_taken)?;
+        connection.token = Some(token);
+    }
     let asker = Asker {
-        connection: cli.connection,
+        connection,
         environment,
         clock,
         output,
@@ -403,9 +395,14 @@ fn serving() -> Result<tokio::runtime::Runtime> {
 }
 
 fn refuse_target(connection: &Connection, command: &str) -> Result<()> {
-    if connection.server.is_some() || connection.local.is_some() {
+    let is_target = connection.server.is_some()
+        || connection.local.is_some()
+        || connection.profile.is_some()
+        || connection.token_stdin
+        || connection.insecure;
+    if is_target {
         let text = format!(
-            "{command} is a server itself; --server and --local are for the commands that ask one"
+            "{command} is a server itself; --server, --local, --profile and what goes with them are for the commands that ask one"
         );
         return Err(Failure::new(Exit::Usage, text)
             .advise("serve takes --admin ADDRESS and --data DIR")

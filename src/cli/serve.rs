@@ -18,13 +18,15 @@ use super::listen::{
     AdminAddress, SocketFile, app_token, bind, bind_admin, check_admin, check_app_token,
 };
 use super::output::{Output, Stream, VERSION};
-use super::signals::Signals;
+use super::signals::{HangUps, Signals};
 use super::table::details;
+use super::target::{Socket, answer_calls};
 use super::text::visible;
+use super::tls::{self, Reload, TlsFiles};
 use super::{Environment, method, quoted};
 use crate::admin::Actor;
 use crate::audit::Action;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::on_close::Method;
 use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
@@ -64,6 +66,9 @@ pub(super) async fn run(
     let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
     check(&plan).map_err(as_config)?;
     if arguments.check_config {
+        if let Some(files) = &plan.tls {
+            tls::check(files, clock.now(), output).map_err(as_config)?;
+        }
         describe(&plan, output)?;
         return Ok(Exit::Done);
     }
@@ -72,24 +77,27 @@ pub(super) async fn run(
         _ => Level::DEBUG,
     });
     let connections = raise_connection_limit();
-    let mut signals = Signals::catch()?;
-    let mut running = start(plan, clock, arguments.end_all_sessions)
+    let mut signals = Signals::catch_of_server()?;
+    let hang_ups = HangUps::catch()?;
+    let mut running = start(plan, Arc::clone(&clock), arguments.end_all_sessions)
         .await
         .map_err(as_config)?;
     tracing::info!("{VERSION} has started");
     running.listeners.web_connections = connections;
     // Whoever started the server may have closed stdout; that stops nothing.
     let _ = running.announce(output);
-    let mut again = Signals::catch()?;
+    let mut again = Signals::catch_of_server()?;
+    let reload = running.reload.take();
     let (signal, stopped) = tokio::select! {
         stopped = running.run(signals.next()) => stopped,
         never = leave_at_the_second(&mut again) => match never {},
+        never = tls::reload_at(hang_ups, reload, clock) => match never {},
     };
     stopped.context("the last requests before the stop were not written")?;
     let signal = if signal == Exit::Interrupted {
         "SIGINT"
     } else {
-        "SIGTERM or SIGHUP"
+        "SIGTERM"
     };
     tracing::info!("stopped by {signal}; every session is kept");
     Ok(Exit::Done)
@@ -98,8 +106,9 @@ pub(super) async fn run(
 /// Refuses what would let in, or start, what it should not; nothing is touched.
 fn check(plan: &Plan) -> Result<()> {
     let admin_token_file = plan.admin_token_file.as_deref();
-    check_admin(&plan.admin, admin_token_file)?;
+    check_admin(&plan.admin, admin_token_file, plan.tls.is_some())?;
     check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
+    plan.tls.as_ref().map(TlsFiles::read).transpose()?;
     method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
     Ok(())
 }
@@ -142,6 +151,10 @@ pub(super) struct Running {
     pub(super) web: String,
     pub(super) admin: String,
     socket: Option<SocketFile>,
+    /// What SIGHUP reloads, if there is something.
+    reload: Option<Reload>,
+    /// Where the programs that it starts ask it, if not where everybody does.
+    calls: Option<Socket>,
 }
 
 /// Takes the data directory, reads the store, binds the listeners.
@@ -149,14 +162,23 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
     let directory = DataDir::exclusive(&plan.data, true)?;
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
+    let reload = reload(&plan, clock.now())?;
+    let tls = reload.as_ref().map(|reload| reload.tls.clone());
+    // What has a certificate is called by the names in it, and who calls it needs the authority: programs of this machine
+    // have a shorter way.
+    let calls = match &tls {
+        Some(_) => Socket::for_calls_of(&plan.method)?,
+        None => None,
+    };
     let (admin, admin_url, socket) = bind_admin(
         plan.admin.clone(),
         plan.admin_token_file.as_deref(),
         !plan.group_roles.is_empty(),
+        tls,
     )
     .await?;
     let app_token = app_token(plan.app_token_file.as_deref(), &admin)?;
-    let on_close = on_close(&plan, &admin_url);
+    let on_close = on_close(&plan, &admin_url, calls.as_ref());
     // Last: the store keeps the settings of a server that runs, not of one that could not start.
     let store = if ends_all {
         let order = CloseAll {
@@ -193,12 +215,30 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
         web: web_url,
         admin: admin_url,
         socket,
+        reload,
+        calls,
     })
 }
 
+/// Reads the certificate of a server that has one.
+fn reload(plan: &Plan, now: Timestamp) -> Result<Option<Reload>> {
+    let Some(files) = plan.tls.clone() else {
+        return Ok(None);
+    };
+    let tls = tls::start(&files, now)?;
+    Ok(Some(Reload { files, tls }))
+}
+
 /// The on-close method, and how the commands that it calls find this server.
-fn on_close(plan: &Plan, admin_url: &str) -> OnClose {
+fn on_close(plan: &Plan, admin_url: &str, calls: Option<&Socket>) -> OnClose {
     let mut environment = plan.passed_on.clone();
+    if let Some(socket) = calls {
+        environment.push(("SESSIONCTL_SERVER".into(), socket.address().into()));
+        return OnClose {
+            method: plan.method.clone(),
+            environment,
+        };
+    }
     let server = match &plan.admin {
         AdminAddress::Unix(path) => {
             let mut server = OsString::from("unix:");
@@ -241,6 +281,7 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
         path.as_ref()
             .map_or_else(|| "-".into(), |path| path.display().to_string())
     };
+    let of_tls = |file: fn(&TlsFiles) -> &PathBuf| optional(&plan.tls.as_ref().map(file).cloned());
     let all = |words: Vec<String>, separator: &str| match &words[..] {
         [] => "-".into(),
         words => visible(&words.join(separator)).into_owned(),
@@ -264,6 +305,8 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
         ("web", plan.web.to_string()),
         ("admin", plan.admin.to_string()),
         ("admin_token_file", optional(&plan.admin_token_file)),
+        ("tls_cert", of_tls(|files| &files.certificate)),
+        ("tls_key", of_tls(|files| &files.key)),
         ("trusted_proxies", all(proxies.collect(), ",")),
         ("app_token_file", optional(&plan.app_token_file)),
         ("group_roles", all(group_roles.collect(), ",")),
@@ -299,6 +342,7 @@ impl Running {
             registry,
             listeners,
             socket,
+            calls,
             ..
         } = self;
         let (stopping, stopped) = oneshot::channel::<()>();
@@ -312,7 +356,15 @@ impl Running {
             server::serve(registry.clone(), listeners, async { drop(stopped.await) }).await;
             drop(served);
         };
+        // Programs that still run may call until the registry's work has ended.
         let working = registry.run(async { drop(finished.await) });
+        let working = async {
+            tokio::select! {
+                biased;
+                worked = working => worked,
+                never = answer_calls(registry.clone(), calls) => match never {},
+            }
+        };
         let (reason, (), worked) = tokio::join!(stop, serving, working);
         drop(socket);
         (reason, worked)

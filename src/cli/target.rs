@@ -1,4 +1,5 @@
-//! What a command acts on: a server, or a data directory without one. Flag, then environment, then the default socket.
+//! What a command acts on: a server, or a data directory without one. Flag, then environment, then the default socket. A
+//! profile is a server by another name.
 
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
@@ -14,10 +15,12 @@ use tracing::Level;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::profiles::Profile;
+use super::remote::Remote;
 use super::serve::log_to_stderr;
 use super::{Connection, Environment, method};
 use crate::admin::{Actor, Admin};
-use crate::client::{Address, Client};
+use crate::client::Address;
 use crate::clock::{Clock, Timestamp};
 use crate::on_close::Method;
 use crate::registry::{OnClose, Registry};
@@ -101,10 +104,7 @@ pub(super) struct Context {
 
 /// What a command acts on.
 pub(super) enum Target {
-    Server {
-        address: Address,
-        token_file: Option<PathBuf>,
-    },
+    Server(Remote),
     Directory(PathBuf),
 }
 
@@ -112,30 +112,50 @@ pub(super) enum Target {
 enum Named {
     Server(String),
     Directory(PathBuf),
+    Profile(String),
     Nothing,
 }
 
 impl Named {
     fn by(connection: &Connection, environment: &Environment) -> Result<Self> {
-        // An empty variable is as good as none; an empty flag is a variable that the caller meant to be set.
-        let given = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
-        let (server, directory) = match (connection.server.clone(), connection.local.clone()) {
-            (None, None) => (
-                given(environment.text("SESSIONCTL_SERVER")),
-                environment.path("SESSIONCTL_LOCAL"),
-            ),
-            flags => flags,
+        // The flags exclude each other already. An empty one is a variable that the caller meant to be set.
+        let Connection {
+            server,
+            local,
+            profile,
+            ..
+        } = connection.clone();
+        match (server, local) {
+            (Some(server), _) => return Ok(Self::Server(server)),
+            (None, Some(directory)) => return Ok(Self::Directory(directory)),
+            (None, None) => {}
+        }
+        // An empty variable is as good as none.
+        let given = |name| environment.text(name).filter(|text| !text.is_empty());
+        let profile_name = match profile {
+            Some(_) => "--profile",
+            None => "SESSIONCTL_PROFILE",
         };
-        match (server, directory) {
-            (Some(_), Some(_)) => {
-                let text = "SESSIONCTL_SERVER and SESSIONCTL_LOCAL are both set";
+        let named = [
+            given("SESSIONCTL_SERVER")
+                .map(|server| ("SESSIONCTL_SERVER", Self::Server(server.into()))),
+            environment
+                .path("SESSIONCTL_LOCAL")
+                .map(|directory| ("SESSIONCTL_LOCAL", Self::Directory(directory))),
+            profile
+                .or_else(|| given("SESSIONCTL_PROFILE").map(str::to_owned))
+                .map(|profile| (profile_name, Self::Profile(profile))),
+        ];
+        let mut named = named.into_iter().flatten();
+        match (named.next(), named.next()) {
+            (Some((one, _)), Some((other, _))) => {
+                let text = format!("{one} and {other} are both set");
                 Err(Failure::new(Exit::Usage, text)
                     .advise("unset one of them, or use --server or --local")
                     .into())
             }
-            (Some(server), None) => Ok(Self::Server(server)),
-            (None, Some(directory)) => Ok(Self::Directory(directory)),
-            (None, None) => Ok(Self::Nothing),
+            (Some((_, named)), None) => Ok(named),
+            (None, _) => Ok(Self::Nothing),
         }
     }
 }
@@ -152,7 +172,7 @@ pub(super) enum Data {
 impl Data {
     pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
         Ok(match Named::by(connection, environment)? {
-            Named::Server(_) => Self::OfServer,
+            Named::Server(_) | Named::Profile(_) => Self::OfServer,
             Named::Directory(directory) => Self::Named(directory),
             Named::Nothing => Self::Default,
         })
@@ -161,21 +181,22 @@ impl Data {
 
 impl Target {
     pub(super) fn resolve(connection: &Connection, environment: &Environment) -> Result<Self> {
-        let token_file = connection
-            .token_file
-            .clone()
-            .or_else(|| environment.path("SESSIONCTL_TOKEN_FILE"));
-        Ok(match Named::by(connection, environment)? {
-            Named::Server(server) => Self::Server {
-                address: server.parse::<Address>()?,
-                token_file,
-            },
-            Named::Directory(directory) => Self::Directory(directory),
-            Named::Nothing => Self::Server {
-                address: Address::Unix(default_socket_to_ask(environment)),
-                token_file,
-            },
-        })
+        let server = |address| Remote::at(address, connection, environment).map(Self::Server);
+        match Named::by(connection, environment)? {
+            Named::Server(address) => server(address.parse::<Address>()?),
+            Named::Profile(name) => {
+                let profile = Profile::named(&name, environment)?;
+                let remote = Remote::of(profile, connection);
+                remote
+                    .with_context(|| format!("profile {name}"))
+                    .map(Self::Server)
+            }
+            Named::Directory(directory) => {
+                connection.refuse_for_directory()?;
+                Ok(Self::Directory(directory))
+            }
+            Named::Nothing => server(Address::Unix(default_socket_to_ask(environment))),
+        }
     }
 
     /// Runs a command on the target.
@@ -194,19 +215,12 @@ impl Target {
             now: clock.now(),
         };
         match self {
-            Self::Server {
-                address,
-                token_file,
-            } => {
+            Self::Server(remote) => {
                 if let Calls::Chosen(_) = operation.calls() {
                     return Err(chosen_for_a_server().into());
                 }
-                // A socket needs no token, so a stale token file does no harm there.
-                let token_file = token_file
-                    .as_deref()
-                    .filter(|_| matches!(address, Address::Http(_)));
-                let token = token_file.map(read_token).transpose()?;
-                let client = Client::new(address, token.as_ref())?;
+                let address = &remote.address;
+                let client = remote.client(output)?;
                 output.tell_details(&format!("server: {address}"));
                 let context = context(address.to_string(), false);
                 operation.run(&client, output, &context).await
@@ -250,7 +264,7 @@ fn chosen_for_a_server() -> Failure {
 }
 
 /// Where a program that a command calls finds the sessions: the command has their directory, and answers here meanwhile.
-struct Socket {
+pub(super) struct Socket {
     listener: UnixListener,
     address: String,
     /// The socket's own, which only its owner enters.
@@ -258,7 +272,8 @@ struct Socket {
 }
 
 impl Socket {
-    fn for_calls_of(method: &Method) -> Result<Option<Self>> {
+    /// A socket for whom this method calls; none where it is no program.
+    pub(super) fn for_calls_of(method: &Method) -> Result<Option<Self>> {
         if !matches!(method, Method::Program { .. }) {
             return Ok(None);
         }
@@ -274,10 +289,18 @@ impl Socket {
         let socket = made().context("cannot make a socket for the on-close method")?;
         Ok(Some(socket))
     }
+
+    /// What a program is told of it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
 }
 
-/// Answers what on-close methods ask, for as long as the command runs.
-async fn answer_calls(registry: Registry<SqliteStore>, socket: Option<Socket>) -> Infallible {
+/// Answers what on-close methods ask, for as long as it is polled.
+pub(super) async fn answer_calls(
+    registry: Registry<SqliteStore>,
+    socket: Option<Socket>,
+) -> Infallible {
     if let Some(socket) = socket {
         server::serve_admin(registry, socket.listener, std::future::pending()).await;
     }

@@ -10,6 +10,7 @@ mod extract;
 mod groups;
 mod origin;
 mod proxies;
+mod tls;
 mod waiting;
 mod web;
 
@@ -39,6 +40,8 @@ use self::connection::accept;
 pub use self::groups::GroupRoles;
 use self::origin::guard;
 pub use self::proxies::TrustedProxies;
+use self::tls::TlsListener;
+pub use self::tls::{Tls, TlsError, TlsIdentity};
 use self::waiting::Waiting;
 
 /// Where the admin API listens. There is no open variant: whoever comes over TCP must present the token.
@@ -47,6 +50,8 @@ pub enum AdminListener {
     Unix(UnixListener),
     /// A loopback address; the token is checked.
     Tcp(TcpListener, TokenHash),
+    /// Any address; the token is checked, and nothing crosses the network unprotected.
+    Tls(TcpListener, Tls, TokenHash),
 }
 
 /// The listeners of a server, bound already: nobody waits for a port that is not open yet.
@@ -128,7 +133,11 @@ where
     } = listeners;
     let admin_token = match &admin_listener {
         AdminListener::Unix(_) => None,
-        AdminListener::Tcp(_, hash) => Some(*hash),
+        AdminListener::Tcp(_, hash) | AdminListener::Tls(_, _, hash) => Some(*hash),
+    };
+    let tls = match &admin_listener {
+        AdminListener::Tls(_, tls, _) => Some(tls.clone()),
+        AdminListener::Unix(_) | AdminListener::Tcp(..) => None,
     };
     let (stopping, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -142,7 +151,7 @@ where
         waiting: Waiting::until(Some(stopped.clone())),
     });
     let web = finished(web::routes(), &shared);
-    let admin = finished(admin_api(&shared), &shared);
+    let admin = finished(admin_api(&shared, tls), &shared);
     let stop = async {
         stop.await;
         stopping.send_replace(true);
@@ -153,6 +162,10 @@ where
                 accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
             }
             AdminListener::Tcp(listener, _) => {
+                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+            }
+            AdminListener::Tls(listener, tls, _) => {
+                let listener = TlsListener::new(listener, tls);
                 accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
             }
         }
@@ -177,7 +190,7 @@ where
         group_roles: GroupRoles::default(),
         waiting: Waiting::until(Some(stopped.clone())),
     });
-    let admin = finished(admin_api(&shared), &shared);
+    let admin = finished(admin_api(&shared, None), &shared);
     let stop = async {
         stop.await;
         stopping.send_replace(true);
@@ -211,14 +224,15 @@ where
         group_roles: GroupRoles::default(),
         waiting: Waiting::until(None),
     });
-    admin_api(&shared)
+    admin_api(&shared, None)
         .route(path::READY, get(ready::<T>))
         .method_not_allowed_fallback(async || fault(Fault::Method))
         .with_state(shared)
 }
 
-/// Everything under `/v1`, all of it behind [`guard`] and [`authenticate`].
-fn admin_api<T>(shared: &Arc<Shared<T>>) -> Router<Arc<Shared<T>>>
+/// Everything under `/v1`, all of it behind [`guard`] and [`authenticate`]. With `tls`, the server has the names of its
+/// certificate.
+fn admin_api<T>(shared: &Arc<Shared<T>>, tls: Option<Tls>) -> Router<Arc<Shared<T>>>
 where
     T: Admin + Application + Access + 'static,
 {
@@ -227,7 +241,7 @@ where
         .merge(application::routes::<T>())
         .route_layer(middleware::from_fn(extract::whole))
         .route_layer(middleware::from_fn_with_state(shared, authenticate::<T>))
-        .route_layer(middleware::from_fn(guard))
+        .route_layer(middleware::from_fn_with_state(tls, guard))
 }
 
 /// Adds what both listeners have: health, and a problem for everything that is not there.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
@@ -10,13 +10,19 @@ use axum::response::Response;
 
 use super::answer;
 use super::connection::Peer;
+use super::tls::Tls;
 use crate::error::Error;
 use crate::wire::Fault;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Lets only those through to the admin API who call it by a name of this machine, and no page of another site.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
+/// Lets only those through to the admin API who call it by a name of this machine, or by one that its certificate is valid
+/// for, and no page of another site.
+pub(super) async fn guard(
+    State(tls): State<Option<Tls>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     // Where nobody says who is at the other end, in somebody else's router, it is taken for a network.
     if !matches!(request.extensions().get::<Peer>(), Some(Peer::Unix { .. })) {
@@ -24,7 +30,11 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return answer::error(&Error::Invalid("a request has one Host".into()));
         };
-        if !host.to_str().is_ok_and(is_loopback) {
+        let is_own = |host: &str| {
+            let name = without_port(host);
+            is_loopback(name) || tls.as_ref().is_some_and(|tls| tls.is_for(name))
+        };
+        if !host.to_str().is_ok_and(is_own) {
             return answer::fault(Fault::Misdirected);
         }
     }
@@ -36,19 +46,22 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// A name that no other machine's name server can make point here.
-fn is_loopback(host: &str) -> bool {
+/// The name or address of a `Host`; an address of IPv6 without its brackets.
+fn without_port(host: &str) -> &str {
     let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
     let name = match host.rsplit_once(':') {
         Some((name, port)) if is_port(port) => name,
         _ => host,
     };
-    let address = name
-        .strip_prefix('[')
+    name.strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
+        .unwrap_or(name)
+}
+
+/// A name that no other machine's name server can make point here.
+fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
-        || address
+        || name
             .parse::<IpAddr>()
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
@@ -120,7 +133,7 @@ mod tests {
             "[::1]:8081",
             "[::1]",
         ] {
-            assert!(is_loopback(host), "{host}");
+            assert!(is_loopback(without_port(host)), "{host}");
         }
         for host in [
             "",
@@ -132,7 +145,7 @@ mod tests {
             "[2001:db8::1]",
             "127.0.0.1@evil.example",
         ] {
-            assert!(!is_loopback(host), "{host}");
+            assert!(!is_loopback(without_port(host)), "{host}");
         }
     }
 }

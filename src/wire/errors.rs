@@ -56,6 +56,7 @@ fn row(error: &Error) -> (u16, &'static str, &'static str) {
         Error::Unconfirmed(_) => (503, "unconfirmed", "change not confirmed"),
         Error::Internal(_)
         | Error::Unreachable { .. }
+        | Error::Untrusted { .. }
         | Error::NoAnswer { .. }
         | Error::OutcomeUnknown { .. }
         | Error::Protocol { .. }

@@ -18,6 +18,13 @@ use sessionctl::wire::{OpenedBody, Problem};
 /// Time after which no answer comes any more: longer than any request here waits.
 pub(crate) const NO_ANSWER: Duration = Duration::from_secs(30);
 
+/// An HTTP client of this machine alone. The crate's reqwest has no provider of cryptography of its own.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    // It fails where another test was first.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().tls_certs_only([]).no_proxy()
+}
+
 /// An application's side of the admin API.
 pub(crate) struct AppClient {
     http: reqwest::Client,
@@ -29,13 +36,13 @@ pub(crate) struct AppClient {
 impl AppClient {
     /// Over a unix socket, with the application's token.
     pub(crate) fn new(socket: &Path, token: &Token) -> Self {
-        let http = reqwest::Client::builder().no_proxy().unix_socket(socket);
+        let http = http().unix_socket(socket);
         Self::with(http, "http://localhost", token)
     }
 
     /// Over TCP, to a server that may go away.
     pub(crate) fn over_tcp(url: &str, token: &Token) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(NO_ANSWER);
+        let http = http().timeout(NO_ANSWER);
         Self::with(http, url, token)
     }
 

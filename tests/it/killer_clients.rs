@@ -19,7 +19,7 @@ use sessionctl::wire::VisitBody;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::app_client::{AppClient, NO_ANSWER, unanswered};
+use crate::app_client::{AppClient, NO_ANSWER, http, unanswered};
 use crate::killer_history::{Answer, Asked, Event, Moment, NEVER, Slot, Span, Value};
 use crate::random_changes::Random;
 use crate::sandbox::Server;
@@ -123,7 +123,7 @@ pub(crate) struct Ways {
 impl Ways {
     pub(crate) fn to(server: &Server, admin: &Token, app: &Token) -> Self {
         let address = server.admin.parse().unwrap();
-        let web = reqwest::Client::builder().no_proxy().timeout(NO_ANSWER);
+        let web = http().timeout(NO_ANSWER);
         Self {
             admin: Client::new(&address, Some(admin)).unwrap(),
             app: AppClient::over_tcp(&server.admin, app),

@@ -55,6 +55,7 @@ async fn run(
         stderr: Box::new(stderr.clone()),
         terminal_width: width,
         stderr_is_terminal: false,
+        stdin_is_terminal: false,
         clock: Arc::new(clock.clone()),
     };
     let code = tokio::task::spawn_blocking(move || cli::run(host))

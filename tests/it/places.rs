@@ -31,7 +31,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::app_client::AppClient;
+use crate::app_client::{AppClient, http};
 
 /// Makes a test of each rule in each place.
 macro_rules! in_every_place {
@@ -490,10 +490,7 @@ pub(crate) struct WebClient {
 
 impl WebClient {
     fn new(url: String, cookie: CookiePolicy) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .expect("an HTTP client");
+        let http = http().build().expect("an HTTP client");
         Self { http, url, cookie }
     }
 

@@ -62,6 +62,20 @@ pub(super) struct Arguments {
     must_exist: bool,
 }
 
+impl Arguments {
+    /// Whether the sessions are named on stdin.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.uuids.iter().any(|uuid| uuid == "-")
+    }
+}
+
+impl CloseArguments {
+    /// Whether the sessions are named on stdin.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.common.reads_stdin()
+    }
+}
+
 pub(super) struct EndSessions {
     verb: Verb,
     arguments: Arguments,
@@ -118,7 +132,7 @@ impl EndSessions {
     }
 
     fn reads_stdin(&self) -> bool {
-        self.arguments.uuids.iter().any(|uuid| uuid == "-")
+        self.arguments.reads_stdin()
     }
 
     fn read_named(&mut self) -> Result<()> {

@@ -443,6 +443,7 @@ fn concerns_all(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable { .. }
+            | Error::Untrusted { .. }
             | Error::NoAnswer { .. }
             | Error::OutcomeUnknown { .. }
             | Error::Unconfirmed(_)

@@ -179,7 +179,7 @@ fn add_on_close(page: &mut Page) {
     page.paragraph(&format!(
         "Of the server's environment it gets {passed_on}, where they are set. `{ON_CLOSE_VARIABLE}` is the key; \
          `SESSIONCTL_SERVER`, and `SESSIONCTL_TOKEN_FILE` where a token is needed, lead its own `sessionctl` commands to this \
-         server. Such commands never wait for a closing: `close-session` returns as soon as the cookie is refused.",
+         server; where the admin address has TLS, to a socket for them alone. Such commands never wait for a closing: `close-session` returns as soon as the cookie is refused.",
     ));
     page.paragraph(
         "The word `save` stands for a method that needs no program: it keeps the context itself as the saved information. The \
@@ -204,7 +204,8 @@ fn add_configuration_file(page: &mut Page) {
     page.example(EXAMPLE);
     page.paragraph(&format!(
         "`sessionctl serve --check-config` reads it, tells what a server would start with, and touches nothing; what is wrong \
-         with it ends with {}. A running server does not read it again: restart it.",
+         with it ends with {}. A running server does not read it again: restart it. What `tls_cert` and `tls_key` name it reads \
+         again at SIGHUP, which is what `systemctl reload` sends.",
         Exit::Config.code()
     ));
 }
@@ -233,6 +234,11 @@ fn add_permissions(page: &mut Page) {
         "`admin_token_file`",
         &["A file, not a link, that the server's user owns and nobody else can read: `chmod 600`. It is made if it is not \
            there. An admin address with a port needs one."],
+    );
+    page.term(
+        "`tls_cert`, `tls_key`",
+        &["Files that root or the server's user owns, and that neither group nor others can write: `chmod go-w`. The key only \
+           its group may read besides: `chmod g-w,o=`. Links are followed; the same must be true of what they lead to."],
     );
     page.term(
         "`app_token_file`",
