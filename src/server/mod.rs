@@ -7,8 +7,11 @@ mod application;
 mod auth;
 mod connection;
 mod extract;
+mod head;
 mod origin;
+mod places;
 mod proxies;
+mod stream;
 mod waiting;
 mod web;
 
@@ -33,6 +36,7 @@ use self::answer::fault;
 use self::auth::{Tokens, authenticate};
 use self::connection::accept;
 use self::origin::guard;
+use self::places::Places;
 pub use self::proxies::TrustedProxies;
 use self::waiting::Waiting;
 
@@ -52,7 +56,7 @@ pub struct Listeners {
     pub admin: AdminListener,
     /// The application's token, if it has one: it opens and signs in sessions, and works with their processes.
     pub app_token: Option<TokenHash>,
-    /// Web clients that are connected at once; more wait. What is left of the limit of open files is the admin listener's.
+    /// Web clients that are connected at once; for one more, who has waited longest without a request gives way. What is left of the limit of open files is the admin listener's.
     pub web_connections: usize,
     /// Proxies that are believed about whom they speak for.
     pub trusted_proxies: TrustedProxies,
@@ -67,7 +71,7 @@ pub struct AdminAccess {
     pub app_token: Option<TokenHash>,
 }
 
-/// Connections to the admin listener at once; more wait.
+/// Connections to the admin listener at once; for one more, who has waited longest without a request gives way.
 const ADMIN_CONNECTIONS: usize = waiting::PLACES + 128;
 
 /// What the handlers share.
@@ -98,6 +102,8 @@ where
         AdminListener::Tcp(_, hash) => Some(*hash),
     };
     let (stopping, stopped) = watch::channel(false);
+    let web_places = Places::for_clients(web_connections, trusted_proxies.clone());
+    let admin_places = Places::for_programs(ADMIN_CONNECTIONS);
     let shared = Arc::new(Shared {
         service,
         trusted_proxies,
@@ -116,16 +122,16 @@ where
     let admin = async {
         match admin_listener {
             AdminListener::Unix(listener) => {
-                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+                accept(listener, admin_places, admin, stopped.clone()).await
             }
             AdminListener::Tcp(listener, _) => {
-                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+                accept(listener, admin_places, admin, stopped.clone()).await
             }
         }
     };
     tokio::join!(
         stop,
-        accept(web_listener, web_connections, web, stopped.clone()),
+        accept(web_listener, web_places, web, stopped.clone()),
         admin
     );
 }
@@ -147,7 +153,8 @@ where
         stop.await;
         stopping.send_replace(true);
     };
-    tokio::join!(stop, accept(listener, ADMIN_CONNECTIONS, admin, stopped));
+    let places = Places::for_programs(ADMIN_CONNECTIONS);
+    tokio::join!(stop, accept(listener, places, admin, stopped));
 }
 
 /// The admin API as routes for somebody else's router: what [`serve`] has on its admin listener, for operators and for the
