@@ -24,6 +24,7 @@ mod faulty_disk;
 mod faulty_moments;
 mod faulty_store;
 mod forward_auth;
+mod framing;
 mod generated;
 mod killer;
 mod killer_check;
