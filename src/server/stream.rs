@@ -392,3 +392,158 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::super::connection::Peer;
+    use super::super::places::Places;
+    use super::*;
+
+    /// A connection whose other end holds so many bytes that nobody has read.
+    async fn connected(room: usize) -> (ClientStream<DuplexStream>, DuplexStream) {
+        let places = Arc::new(Places::for_programs(1));
+        let (place, _) = places.take(Peer::Unix { uid: None }).await.unwrap();
+        let (ours, theirs) = duplex(room);
+        let exchange = Arc::new(Exchange::new(place));
+        (ClientStream::new(ours, exchange), theirs)
+    }
+
+    /// Reads a head as hyper would, and says what it announces.
+    async fn read_head(stream: &mut ClientStream<DuplexStream>, body: Announced) {
+        let mut head = [0; 512];
+        let count = stream.read(&mut head).await.unwrap();
+        assert!(head[..count].ends_with(b"\r\n\r\n"));
+        let _ = stream.exchange.begin(body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s35_who_does_not_read_is_left() {
+        let (mut stream, client) = connected(1_000).await;
+        let begun = Instant::now();
+        let error = stream.write_all(&[0; 2_000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let lasted = begun.elapsed();
+        assert!(
+            lasted >= WRITE_TIMEOUT && lasted < WRITE_TIMEOUT * 2,
+            "{lasted:?}"
+        );
+        drop(client);
+    }
+
+    /// Not by reading a little again and again.
+    #[tokio::test(start_paused = true)]
+    async fn s35_who_reads_too_slowly_is_left() {
+        let (mut stream, mut client) = connected(1_000).await;
+        let begun = Instant::now();
+        let reads = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                client.read_exact(&mut [0; 500]).await.unwrap();
+            }
+        };
+        let error = tokio::select! {
+            written = stream.write_all(&[0; 1_000_000]) => written.unwrap_err(),
+            never = reads => never,
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < WRITE_TIMEOUT * 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s35_who_keeps_pace_gets_all() {
+        let (mut stream, mut client) = connected(64 * 1024).await;
+        let all = 64 * PACE as usize;
+        let reads = async {
+            let mut piece = vec![0; 2 * PACE as usize];
+            for _ in 0..32 {
+                sleep(Duration::from_secs(1)).await;
+                client.read_exact(&mut piece).await.unwrap();
+            }
+        };
+        let answer = vec![0; all];
+        let (written, ()) = tokio::join!(stream.write_all(&answer), reads);
+        written.unwrap();
+        stream.flush().await.unwrap();
+        assert!(stream.stall.is_none(), "the next answer has all its time");
+    }
+
+    /// A client that still sends when it is refused would lose the answer if its bytes were not read.
+    #[tokio::test(start_paused = true)]
+    async fn s34_who_still_sends_is_listened_to_for_a_while() {
+        let text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000000\r\n\r\n";
+        for (body, sends) in [
+            (Announced::Bytes(9_000_000_000), 20_000_000),
+            (Announced::Chunks, 20_000_000),
+            (Announced::Chunks, 2 * LINGER_LIMIT),
+        ] {
+            let (mut stream, mut client) = connected(64 * 1024).await;
+            client.write_all(text.as_bytes()).await.unwrap();
+            read_head(&mut stream, body).await;
+            let begun = Instant::now();
+            let sending = async {
+                let sent = client.write_all(&vec![0; sends]).await;
+                let mut end = Vec::new();
+                client.read_to_end(&mut end).await.unwrap();
+                sent.is_ok()
+            };
+            let shut_down = async {
+                stream.shutdown().await.unwrap();
+                drop(stream);
+            };
+            let (is_taken, ()) = tokio::join!(sending, shut_down);
+            assert_eq!(is_taken, sends < LINGER_LIMIT);
+            assert!(begun.elapsed() <= LINGER);
+        }
+    }
+
+    /// And whoever has sent all is not waited for.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_nothing_to_send_is_left_at_once() {
+        let (mut stream, mut client) = connected(1_000).await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+        client.write_all(head.as_bytes()).await.unwrap();
+        read_head(&mut stream, Announced::Bytes(2)).await;
+        let mut body = [0; 10];
+        assert_eq!(stream.read(&mut body).await.unwrap(), 2);
+        let begun = Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    /// What is not announced is not read as a body, and what is not a head is not read at all.
+    #[tokio::test(start_paused = true)]
+    async fn s36_each_head_and_each_body_comes_alone() {
+        let (mut stream, mut client) = connected(10_000).await;
+        let heads = [
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
+        ];
+        let all = format!("{}{{}}{}bad\n", heads[0], heads[1]);
+        client.write_all(all.as_bytes()).await.unwrap();
+        let mut space = [0; 10_000];
+        let mut next = async || {
+            let count = stream.read(&mut space).await.unwrap();
+            let text = String::from_utf8_lossy(&space[..count]).into_owned();
+            (text, Arc::clone(&stream.exchange))
+        };
+        let (text, exchange) = next().await;
+        assert_eq!(text, heads[0]);
+        assert!(matches!(
+            exchange.begin(Announced::Bytes(2)),
+            Begun::Request
+        ));
+        assert_eq!(next().await.0, "{}");
+        assert_eq!(next().await.0, heads[1]);
+        assert!(matches!(
+            exchange.begin(Announced::Bytes(0)),
+            Begun::Request
+        ));
+        assert_eq!(next().await.0.as_bytes(), IN_ITS_PLACE);
+        assert!(matches!(
+            exchange.begin(Announced::Bytes(0)),
+            Begun::Refused(Fault::Head(_))
+        ));
+    }
+}

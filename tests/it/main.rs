@@ -55,6 +55,7 @@ mod process_contract;
 mod random_changes;
 mod sandbox;
 mod site;
+mod slow_clients;
 mod sqlite;
 mod stopped_server;
 mod store_commands;
