@@ -49,11 +49,7 @@ enum Role {
 
 impl Role {
     fn may(self, method: &Method, path: &str) -> bool {
-        let method = match method {
-            // The same answer without its body.
-            &Method::HEAD => "GET",
-            method => method.as_str(),
-        };
+        let method = as_read(method);
         match self {
             Self::Admin => true,
             Self::Application => OF_THE_APPLICATION
@@ -63,8 +59,16 @@ impl Role {
     }
 }
 
+/// A method, with HEAD as what it is: GET, whose answer goes without its body.
+pub(super) fn as_read(method: &Method) -> &str {
+    match method {
+        &Method::HEAD => "GET",
+        method => method.as_str(),
+    }
+}
+
 /// Whether a path, as the request has it, is at a route: each part in braces stands for one segment.
-fn is_at(route: &str, path: &str) -> bool {
+pub(super) fn is_at(route: &str, path: &str) -> bool {
     let is_same = |(part, segment): (&str, &str)| {
         part == segment || part.starts_with('{') && !segment.is_empty()
     };

@@ -14,11 +14,13 @@ use http_body_util::{LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::answer::{self, fault};
+use super::auth::{as_read, is_at};
 use crate::application::At;
 use crate::context::{ContextError, Json, Name, Record};
 use crate::error::Error;
+use crate::json;
 use crate::session::{ProcessNumber, ProcessNumberError, SessionId, SessionIdError};
-use crate::wire::{BODY_LIMIT, CONTEXT_BODY_LIMIT, Fault, JSON, WaitQuery};
+use crate::wire::{BODY_LIMIT, CONTEXT_BODY_LIMIT, Fault, JSON, WaitQuery, path};
 
 /// Time for a client to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,6 +107,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
     }
 }
 
+/// What takes something in the query of its path, method and route. Everywhere else there must be none: `?must_exist=true` at a
+/// route that takes it in the body would be a wish that nobody hears.
+const WITH_QUERY: [(&str, &str); 8] = [
+    ("GET", path::SESSIONS),
+    ("GET", path::LOCKS),
+    ("GET", path::HISTORY),
+    ("GET", path::AUDIT),
+    ("PATCH", path::OPTIONS),
+    ("GET", path::SAVED),
+    ("GET", path::PROCESS),
+    ("PUT", path::LOCK),
+];
+
+/// Refuses a query where none is read (S37).
+pub(super) async fn known_query(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let takes_some = WITH_QUERY
+        .iter()
+        .any(|(method, route)| *method == as_read(request.method()) && is_at(route, path));
+    if !takes_some && request.uri().query().is_some_and(|query| !query.is_empty()) {
+        let text = "this request takes nothing in the query of its path";
+        return answer::error(&Error::Invalid(text.into()));
+    }
+    next.run(request).await
+}
+
 /// Reads the query.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
     let Query(query) =
@@ -180,7 +208,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::Invalid("the body is not a JSON object".into()).into());
     }
-    serde_json::from_slice(bytes)
+    // First as a whole: a map would keep the last of two members with one name (S37).
+    json::check(bytes)
+        .and_then(|()| serde_json::from_slice(bytes))
         .map_err(|error| Error::Invalid(format!("the body: {error}")).into())
 }
 

@@ -196,6 +196,7 @@ where
     let shared = Arc::clone(shared);
     admin::routes::<T>()
         .merge(application::routes::<T>())
+        .route_layer(middleware::from_fn(extract::known_query))
         .route_layer(middleware::from_fn(extract::whole))
         .route_layer(middleware::from_fn_with_state(shared, authenticate::<T>))
         .route_layer(middleware::from_fn(guard))

@@ -35,6 +35,9 @@ const LINGER_LIMIT: usize = 32 * 1024 * 1024;
 /// Bytes that are read at once while a head is collected.
 const PIECE: usize = 8 * 1024;
 
+/// Bytes by which the room for a head grows.
+const GROWTH: usize = 1024;
+
 /// Stands for a head that was refused.
 const IN_ITS_PLACE: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 
@@ -181,6 +184,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
             ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
             if piece.filled().is_empty() {
                 return Poll::Ready(Ok(false));
+            }
+            if self.held.capacity() - self.held.len() < piece.filled().len() {
+                // Not doubled, which a crowd with large heads would have for nothing.
+                self.held.reserve_exact(piece.filled().len().max(GROWTH));
             }
             self.held.extend_from_slice(piece.filled());
         }

@@ -31,9 +31,10 @@ pub(crate) fn talk(url: &str, bytes: &[u8]) -> Vec<Reply> {
     if let Err(error) = stream.read_to_end(&mut answer) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{}", lossy(bytes));
     }
-    replies(&lossy(&answer))
+    replies(&String::from_utf8_lossy(&answer))
 }
 
+/// The begin of it, for a message.
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(2_000)]).into_owned()
 }

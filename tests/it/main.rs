@@ -26,6 +26,7 @@ mod faulty_store;
 mod forward_auth;
 mod framing;
 mod generated;
+mod json_bodies;
 mod killer;
 mod killer_check;
 mod killer_clients;
