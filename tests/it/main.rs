@@ -52,6 +52,7 @@ mod on_close_program;
 mod options_commands;
 mod options_contract;
 mod places;
+mod plain_answers;
 mod process_contract;
 mod random_changes;
 mod sandbox;
