@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
+use crate::json;
 
 /// Characters that a name may have, whatever `context_name_limit` says.
 pub const LONGEST_NAME: usize = 1_024;
@@ -121,8 +122,17 @@ impl Json {
     /// The value, if a text is one.
     ///
     /// # Errors
-    /// [`ContextError::Json`] where the text is none, or is nested too deeply for whoever reads it later.
+    /// [`ContextError::Json`] where the text is none, is nested too deeply for whoever reads it later, or is read by different
+    /// programs in different ways: an object has the same name twice (S37).
     pub fn new(text: &str) -> Result<Self, ContextError> {
+        match json::check(text.as_bytes()) {
+            Ok(()) => Ok(Self(text.trim().into())),
+            Err(error) => Err(ContextError::Json(error.to_string())),
+        }
+    }
+
+    /// A value that was taken before, also by an earlier version, which did not look for names that are there twice.
+    pub(crate) fn kept(text: &str) -> Result<Self, ContextError> {
         match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => Ok(Self(text.trim().into())),
             Err(error) => Err(ContextError::Json(error.to_string())),
@@ -145,7 +155,8 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Self::new(raw.get()).map_err(D::Error::custom)
+        // Also what a store or another server has; what an application sends goes through `new`.
+        Self::kept(raw.get()).map_err(D::Error::custom)
     }
 }
 
@@ -351,6 +362,11 @@ mod tests {
         for text in ["", "{", "nul", "1 2", &"[".repeat(1000)] {
             assert!(Json::new(text).is_err(), "{text}");
         }
+        let twice = r#"{"a": 1, "a": 2}"#;
+        assert!(Json::new(twice).is_err());
+        // An earlier version took it, and its stores are still to be read.
+        let kept: Json = serde_json::from_str(twice).unwrap();
+        assert_eq!(kept.as_str(), twice);
     }
 
     #[test]

@@ -119,6 +119,7 @@ pub mod clock;
 pub mod context;
 pub mod cookie;
 pub mod error;
+mod json;
 pub mod on_close;
 pub mod options;
 pub mod registry;

@@ -3,28 +3,34 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::response::Response;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::{Request, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower_service::Service as _;
+
+use super::answer;
+use super::head::{LARGEST_HEAD, MOST_FIELDS};
+use super::places::{Place, Places};
+use super::stream::{Announced, Begun, ClientStream, Exchange};
 
 /// Time for a client to send its request's head, also after an earlier request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Bytes of a request's head.
-const HEAD_LIMIT: usize = 64 * 1024;
-
-/// Header fields of a request.
-const HEADERS_LIMIT: usize = 100;
+/// What hyper holds of a request: it is given heads that are within their limit already.
+const BUFFER_LIMIT: usize = LARGEST_HEAD + 16 * 1024;
 
 /// Time that requests under way get when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,23 +91,19 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves `router` on every connection, so many at once, until `stopping` says so.
+/// Serves `router` on every connection that finds a place, until `stopping` says so.
 pub(super) async fn accept<L: Listener>(
     listener: L,
-    limit: usize,
+    places: Places,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(limit));
+    let places = Arc::new(places);
     let connections = GracefulShutdown::new();
     loop {
         let next = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            listener
-                .next()
-                .await
-                .map(|(stream, peer)| (stream, peer, place))
+            let (stream, peer) = listener.next().await?;
+            io::Result::Ok((stream, peer, places.take(peer).await))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
@@ -115,14 +117,21 @@ pub(super) async fn accept<L: Listener>(
                 continue;
             }
         };
-        let connection = connections.watch(http(stream, peer, router.clone()));
+        let Some((place, told)) = place else {
+            tracing::debug!(%peer, "a connection was closed: its address has its share of all places");
+            continue;
+        };
+        let connection = connections.watch(http(stream, peer, place, router.clone()));
         tokio::spawn(async move {
-            // Broken connections are the client's business.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                // Broken connections are the client's business.
+                _ = connection => {}
+                Ok(()) = told => tracing::debug!(%peer, "a connection without a request gave way to another"),
+            }
         });
     }
     drop(listener);
+    places.send_away_who_wait();
     if tokio::time::timeout(STOP_TIMEOUT, connections.shutdown())
         .await
         .is_err()
@@ -131,37 +140,111 @@ pub(super) async fn accept<L: Listener>(
     }
 }
 
-type Connection<S> = http1::Connection<TokioIo<S>, RouterService>;
+type Connection<S> = http1::Connection<TokioIo<ClientStream<S>>, RouterService>;
 
 fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     peer: Peer,
+    place: Place,
     router: Router,
 ) -> Connection<S> {
+    let exchange = Arc::new(Exchange::new(place));
+    let stream = ClientStream::new(stream, Arc::clone(&exchange));
+    let service = RouterService {
+        peer,
+        exchange,
+        router,
+    };
     http1::Builder::new()
         .timer(TokioTimer::new())
         // A client that goes away takes its request with it, also one that waits: its handler is dropped.
         .half_close(false)
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_LIMIT)
-        .max_headers(HEADERS_LIMIT)
-        .serve_connection(TokioIo::new(stream), RouterService { peer, router })
+        .max_buf_size(BUFFER_LIMIT)
+        .max_headers(MOST_FIELDS)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 /// Hands each request to the router, with who sent it.
 struct RouterService {
     peer: Peer,
+    exchange: Arc<Exchange>,
     router: Router,
 }
 
 impl hyper::service::Service<Request<Incoming>> for RouterService {
-    type Response = axum::response::Response;
-    type Error = std::convert::Infallible;
-    type Future = axum::routing::future::RouteFuture<Self::Error>;
+    type Response = Response<AnswerBody>;
+    type Error = TooLate;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TooLate>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let announced = match request.body().size_hint().exact() {
+            Some(bytes) => Announced::Bytes(bytes),
+            None => Announced::Chunks,
+        };
+        let begun = self.exchange.begin(announced);
+        let under_way = UnderWay(Arc::clone(&self.exchange));
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
-        self.router.clone().call(request)
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let mut response = match begun {
+                Begun::Request => match router.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
+                Begun::Refused(fault) => answer::fault(fault),
+                Begun::TooLate => return Err(TooLate),
+            };
+            if announced == Announced::Chunks {
+                // Where such a body ends is hyper's reading alone, so nothing is read after it.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(response.map(|body| AnswerBody {
+                body,
+                _under_way: under_way,
+            }))
+        })
+    }
+}
+
+/// A request came on a connection that had given way already; it gets no answer, and nothing was done for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection has given way to another")]
+struct TooLate;
+
+/// A request whose answer is not written yet.
+struct UnderWay(Arc<Exchange>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+/// The body of an answer, with which its request ends.
+struct AnswerBody {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

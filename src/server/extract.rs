@@ -18,8 +18,9 @@ use crate::access::TokenName;
 use crate::application::At;
 use crate::context::{ContextError, Json, Name, Record};
 use crate::error::Error;
+use crate::json;
 use crate::session::{ProcessNumber, ProcessNumberError, SessionId, SessionIdError};
-use crate::wire::{BODY_LIMIT, CONTEXT_BODY_LIMIT, Fault, JSON, WaitQuery};
+use crate::wire::{BODY_LIMIT, CONTEXT_BODY_LIMIT, Fault, JSON, Route, WaitQuery};
 
 /// Time for a client to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,6 +119,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
     }
 }
 
+/// Refuses a query where none is read (S37): `?must_exist=true` at a route that takes it in the body would be a wish that
+/// nobody hears.
+pub(super) async fn known_query(request: Request, next: Next) -> Response {
+    let route = Route::of(request.method().as_str(), request.uri().path());
+    let takes_some = route.is_some_and(|route| route.takes_query);
+    if !takes_some && request.uri().query().is_some_and(|query| !query.is_empty()) {
+        let text = "this request takes nothing in the query of its path";
+        return answer::error(&Error::Invalid(text.into()));
+    }
+    next.run(request).await
+}
+
 /// Reads the query.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
     let Query(query) =
@@ -193,7 +206,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::Invalid("the body is not a JSON object".into()).into());
     }
-    serde_json::from_slice(bytes)
+    // First as a whole: a map would keep the last of two members with one name (S37).
+    json::check(bytes)
+        .and_then(|()| serde_json::from_slice(bytes))
         .map_err(|error| Error::Invalid(format!("the body: {error}")).into())
 }
 

@@ -8,8 +8,11 @@ mod auth;
 mod connection;
 mod extract;
 mod groups;
+mod head;
 mod origin;
+mod places;
 mod proxies;
+mod stream;
 mod tls;
 mod waiting;
 mod web;
@@ -39,6 +42,7 @@ use self::auth::{Caller, FileTokens, authenticate};
 use self::connection::accept;
 pub use self::groups::GroupRoles;
 use self::origin::guard;
+use self::places::Places;
 pub use self::proxies::TrustedProxies;
 use self::tls::TlsListener;
 pub use self::tls::{Tls, TlsError, TlsIdentity};
@@ -64,7 +68,7 @@ pub struct Listeners {
     pub app_token: Option<TokenHash>,
     /// What other users of this machine may on a socket.
     pub group_roles: GroupRoles,
-    /// Web clients that are connected at once; more wait. What is left of the limit of open files is the admin listener's.
+    /// Web clients that are connected at once; for one more, who has waited longest without a request gives way. What is left of the limit of open files is the admin listener's.
     pub web_connections: usize,
     /// Proxies that are believed about whom they speak for.
     pub trusted_proxies: TrustedProxies,
@@ -79,7 +83,7 @@ pub struct AdminAccess {
     pub app_token: Option<TokenHash>,
 }
 
-/// Connections to the admin listener at once; more wait.
+/// Connections to the admin listener at once; for one more, who has waited longest without a request gives way.
 const ADMIN_CONNECTIONS: usize = waiting::PLACES + 128;
 
 /// What the handlers share.
@@ -140,6 +144,8 @@ where
         AdminListener::Unix(_) | AdminListener::Tcp(..) => None,
     };
     let (stopping, stopped) = watch::channel(false);
+    let web_places = Places::for_clients(web_connections, trusted_proxies.clone());
+    let admin_places = Places::for_programs(ADMIN_CONNECTIONS);
     let shared = Arc::new(Shared {
         service,
         trusted_proxies,
@@ -159,20 +165,20 @@ where
     let admin = async {
         match admin_listener {
             AdminListener::Unix(listener) => {
-                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+                accept(listener, admin_places, admin, stopped.clone()).await
             }
             AdminListener::Tcp(listener, _) => {
-                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+                accept(listener, admin_places, admin, stopped.clone()).await
             }
             AdminListener::Tls(listener, tls, _) => {
                 let listener = TlsListener::new(listener, tls);
-                accept(listener, ADMIN_CONNECTIONS, admin, stopped.clone()).await
+                accept(listener, admin_places, admin, stopped.clone()).await
             }
         }
     };
     tokio::join!(
         stop,
-        accept(web_listener, web_connections, web, stopped.clone()),
+        accept(web_listener, web_places, web, stopped.clone()),
         admin
     );
 }
@@ -195,7 +201,8 @@ where
         stop.await;
         stopping.send_replace(true);
     };
-    tokio::join!(stop, accept(listener, ADMIN_CONNECTIONS, admin, stopped));
+    let places = Places::for_programs(ADMIN_CONNECTIONS);
+    tokio::join!(stop, accept(listener, places, admin, stopped));
 }
 
 /// The admin API as routes for somebody else's router: what [`serve`] has on its admin listener, for operators and for the
@@ -239,6 +246,7 @@ where
     let shared = Arc::clone(shared);
     admin::routes::<T>()
         .merge(application::routes::<T>())
+        .route_layer(middleware::from_fn(extract::known_query))
         .route_layer(middleware::from_fn(extract::whole))
         .route_layer(middleware::from_fn_with_state(shared, authenticate::<T>))
         .route_layer(middleware::from_fn_with_state(tls, guard))

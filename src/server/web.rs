@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::http::header::{COOKIE, SET_COOKIE, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::header::{ALLOW, COOKIE, SET_COOKIE, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
 
-use super::answer::{empty, error, error_as, json};
+use super::answer::{empty, error, error_as, fault, json};
 use super::connection::Peer;
 use super::origin::is_same_origin;
 use super::{App, Shared};
@@ -18,7 +18,7 @@ use crate::admin::OpenRequest;
 use crate::cookie::{CookiePolicy, Presented};
 use crate::error::Error;
 use crate::sessions::{Sessions, Visit};
-use crate::wire::VisitBody;
+use crate::wire::{Fault, VisitBody};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_USER: HeaderName = HeaderName::from_static("x-session-user");
@@ -106,13 +106,21 @@ struct CheckQuery {
     touch: Option<u8>,
 }
 
-/// Forward auth: whether the request's session is live, and whose it is. Opens nothing, waits for no body.
+/// Forward auth: whether the request's session is live, and whose it is. Opens nothing, waits for no body. Any method that a
+/// proxy passes on, but for those that are about a connection and no page (S29).
 async fn check<T: Sessions>(
     State(shared): App<T>,
     Extension(peer): Extension<Peer>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    if matches!(method, Method::TRACE | Method::CONNECT) {
+        let mut refusal = fault(Fault::Method);
+        let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        refusal.headers_mut().insert(ALLOW, allowed);
+        return refusal;
+    }
     // A proxy passes its client's query on at worst; what is not `touch=0` is a request of the client.
     let touch = Query::<CheckQuery>::try_from_uri(&uri)
         .ok()

@@ -21,6 +21,14 @@ pub enum Fault {
     MediaType,
     /// The request's `Host` is none of this server's names.
     Misdirected,
+    /// The head has not the form of one, or leaves open where the request ends.
+    Head(&'static str),
+    /// The head has too many bytes or fields.
+    HeadSize,
+    /// The target is too long.
+    Target,
+    /// The version is neither HTTP/1.1 nor HTTP/1.0.
+    Version,
 }
 
 impl Fault {
@@ -59,6 +67,25 @@ impl Fault {
                 "misdirected",
                 "misdirected request",
                 "the Host is not a name of this machine",
+            ),
+            Self::Head(detail) => Problem::new(400, "invalid", "malformed request", detail),
+            Self::HeadSize => Problem::new(
+                431,
+                "head-too-large",
+                "header fields too large",
+                "the head of the request has more than 64 KiB, or more than 100 header fields",
+            ),
+            Self::Target => Problem::new(
+                414,
+                "target-too-long",
+                "target too long",
+                "the target of the request does not fit into 64 KiB",
+            ),
+            Self::Version => Problem::new(
+                505,
+                "version",
+                "HTTP version not supported",
+                "this server speaks HTTP/1.1, and HTTP/1.0",
             ),
             Self::MediaType => Problem::new(
                 415,

@@ -17,6 +17,8 @@ pub struct Route {
     pub summary: &'static str,
     /// Who may ask for it, besides [`Role::Admin`], which may everything.
     pub roles: &'static [Role],
+    /// Whether it reads the query of its path; where none is read there must be none.
+    pub takes_query: bool,
 }
 
 /// Those who look.
@@ -43,33 +45,41 @@ const fn route(
         operation,
         summary,
         roles,
+        takes_query: false,
+    }
+}
+
+const fn with_query(route: Route) -> Route {
+    Route {
+        takes_query: true,
+        ..route
     }
 }
 
 /// The table. Whatever is not in it is nobody's.
 #[rustfmt::skip]
 pub const ROUTES: [Route; 31] = [
-    route("GET", path::SESSIONS, "listSessions", "List the sessions that are not closed, in the order of opening", LOOK),
+    with_query(route("GET", path::SESSIONS, "listSessions", "List the sessions that are not closed, in the order of opening", LOOK)),
     route("POST", path::SESSIONS, "openSession", "Open a session on a client's behalf", APP),
     route("GET", path::SESSION, "showSession", "One session with its processes, locks and names of variables", LOOK),
     route("DELETE", path::SESSION, "deleteSession", "Close a session; the short spelling of closeSession", END),
     route("POST", path::CLOSE, "closeSession", "Close a session: its cookie is refused from the answer on", CLOSE),
     route("POST", path::DROP, "dropSession", "End a session at once, in any mode, without its on-close method", END),
-    route("GET", path::LOCKS, "listLocks", "List the record locks, and who holds them", LOOK),
-    route("GET", path::HISTORY, "listHistory", "List the closed sessions, the last one first", LOOK),
+    with_query(route("GET", path::LOCKS, "listLocks", "List the record locks, and who holds them", LOOK)),
+    with_query(route("GET", path::HISTORY, "listHistory", "List the closed sessions, the last one first", LOOK)),
     route("GET", path::HISTORY_ENTRY, "showClosedSession", "What is remembered of a closed session", LOOK),
     route("GET", path::STATS, "showStats", "How many sessions there are, and what happened since the start", LOOK),
     route("GET", path::OPTIONS, "listOptions", "Every option as it stands", LOOK),
-    route("PATCH", path::OPTIONS, "setOptions", "Set options, or reset them, at run time", ADMIN),
-    route("GET", path::AUDIT, "listAudit", "List the audit record, the last entry first", ADMIN),
+    with_query(route("PATCH", path::OPTIONS, "setOptions", "Set options, or reset them, at run time", ADMIN)),
+    with_query(route("GET", path::AUDIT, "listAudit", "List the audit record, the last entry first", ADMIN)),
     route("GET", path::AUDIT_VERDICT, "verifyAudit", "Whether the audit record is what was written", ADMIN),
     route("GET", path::TOKENS, "listTokens", "List the admin tokens, without their secrets", ADMIN),
     route("POST", path::TOKENS, "createToken", "Make an admin token; its secret is told this once", ADMIN),
     route("DELETE", path::TOKEN, "revokeToken", "Revoke an admin token: it is refused from the answer on", ADMIN),
     route("POST", path::LOGIN, "logIn", "Sign a user in, with a new cookie", APP),
-    route("GET", path::SAVED, "takeSaved", "Hand out, once, what the on-close method left for a session", APP),
+    with_query(route("GET", path::SAVED, "takeSaved", "Hand out, once, what the on-close method left for a session", APP)),
     route("POST", path::PROCESSES, "startProcess", "Start a process", APP),
-    route("GET", path::PROCESS, "pollProcess", "How a process stands; waits for it to be asked to finish", APP),
+    with_query(route("GET", path::PROCESS, "pollProcess", "How a process stands; waits for it to be asked to finish", APP)),
     route("DELETE", path::PROCESS, "endProcess", "End a process", APP),
     route("GET", path::CONTEXT, "showContext", "Everything that a process has", APP),
     route("GET", path::VARIABLE, "showVariable", "The value of a variable", APP),
@@ -78,7 +88,7 @@ pub const ROUTES: [Route; 31] = [
     route("GET", path::SELECTION, "showSelection", "A selection of records", APP),
     route("PUT", path::SELECTION, "setSelection", "Set a selection", APP),
     route("DELETE", path::SELECTION, "destroySelection", "Destroy a selection", APP),
-    route("PUT", path::LOCK, "lockRecord", "Lock a record, or wait for it", APP),
+    with_query(route("PUT", path::LOCK, "lockRecord", "Lock a record, or wait for it", APP)),
     route("DELETE", path::LOCK, "unlockRecord", "Unlock a record", APP),
 ];
 

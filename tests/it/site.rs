@@ -126,6 +126,11 @@ impl Site {
         self.ask("/page", &[&["-H", &cookie], arguments].concat())
     }
 
+    /// Where the proxy listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.proxy.address
+    }
+
     /// What nginx or Caddy logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.sandbox.path("proxy.log")).unwrap_or_default()
@@ -252,8 +257,15 @@ impl Drop for Running {
 /// An application that tells what reached it. Its entry page has a cookie of its own and may be cached.
 pub(crate) struct Application {
     address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+    reached: Arc<Reached>,
     _runtime: Runtime,
+}
+
+/// How many requests reached it, and how many of them said that nobody let them through.
+#[derive(Default)]
+struct Reached {
+    requests: AtomicUsize,
+    smuggled: AtomicUsize,
 }
 
 impl Application {
@@ -261,10 +273,10 @@ impl Application {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let requests = Arc::new(AtomicUsize::new(0));
+        let reached = Arc::new(Reached::default());
         let router = Router::new()
             .fallback(echo)
-            .with_state(Arc::clone(&requests));
+            .with_state(Arc::clone(&reached));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -276,19 +288,27 @@ impl Application {
         });
         Self {
             address,
-            requests,
+            reached,
             _runtime: runtime,
         }
     }
 
     /// How many requests reached it.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.reached.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many had the header `X-Smuggled`.
+    pub(crate) fn smuggled(&self) -> usize {
+        self.reached.smuggled.load(Ordering::SeqCst)
     }
 }
 
-async fn echo(State(requests): State<Arc<AtomicUsize>>, request: Request) -> impl IntoResponse {
-    requests.fetch_add(1, Ordering::SeqCst);
+async fn echo(State(reached): State<Arc<Reached>>, request: Request) -> impl IntoResponse {
+    reached.requests.fetch_add(1, Ordering::SeqCst);
+    if request.headers().contains_key("x-smuggled") {
+        reached.smuggled.fetch_add(1, Ordering::SeqCst);
+    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

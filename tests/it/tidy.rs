@@ -10,8 +10,9 @@ use sessionctl::context::Name;
 use sessionctl::session::{Cause, Seq, SessionId};
 
 /// The values: they know only each other.
-const VALUES: [&str; 9] = [
-    "audit", "session", "token", "cookie", "context", "on_close", "options", "error", "clock",
+const VALUES: [&str; 10] = [
+    "audit", "session", "token", "cookie", "context", "json", "on_close", "options", "error",
+    "clock",
 ];
 
 /// The traits, with the plain arguments and results of their methods.

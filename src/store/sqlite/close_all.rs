@@ -12,6 +12,10 @@ use crate::session::Seq;
 /// Numbers that are left out at least: more than a store can have given since a copy was made of it.
 const LEAP: u64 = 1 << 32;
 
+/// How far time alone makes numbers leap: one wrong clock is not to put them beyond 2^53, where JSON's readers round. That is
+/// in the year 2248, and leaves room for two hundred copies that were brought back under such a clock.
+const LATEST_LEAP: u64 = (1 << 53) - (200 * LEAP);
+
 /// Numbers for each millisecond of time: more than a store can give, and few enough for numbers that JSON can hold.
 const PER_MILLISECOND: u64 = 1 << 10;
 
@@ -86,7 +90,8 @@ pub(super) fn in_words(count: usize, one: &str, several: &str) -> String {
 fn next_life(last: Seq, now: Timestamp) -> Seq {
     let by_time = u64::try_from(now.as_millis())
         .unwrap_or_default()
-        .saturating_mul(PER_MILLISECOND);
+        .saturating_mul(PER_MILLISECOND)
+        .min(LATEST_LEAP);
     Seq(last.0.saturating_add(LEAP).max(by_time))
 }
 
@@ -105,5 +110,11 @@ mod tests {
         assert!(backwards.0 >= second.0 + LEAP);
         let far = next_life(Seq(17), at("2200-01-01T00:00:00Z"));
         assert!(far.0 < 1 << 53);
+        let mut wrong = Seq(17);
+        for _ in 0..100 {
+            wrong = next_life(wrong, at("9999-12-31T23:59:59Z"));
+            assert!(wrong.0 < 1 << 53);
+        }
+        assert!(wrong.0 > LATEST_LEAP + 98 * LEAP, "each life has its own");
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn name(row: &SqlRow<'_>, column: usize) -> Result<Name> {
 }
 
 pub(super) fn json(row: &SqlRow<'_>, column: usize) -> Result<Json> {
-    Json::new(row.get_ref(column)?.as_str()?).map_err(|_| unreadable(column))
+    Json::kept(row.get_ref(column)?.as_str()?).map_err(|_| unreadable(column))
 }
 
 /// The four numbers from a column on, in the order of [`Freed`].
