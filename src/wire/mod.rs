@@ -6,6 +6,7 @@ mod errors;
 mod looks;
 pub mod path;
 mod problem;
+mod problem_types;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,8 @@ pub use self::looks::{
     AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody,
     SessionDetailsBody,
 };
-use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
+pub use self::problem_types::ProblemType;
 pub use self::routes::{ROUTES, Route};
 
 /// The version of every JSON document; changes only when a name changes its meaning.
@@ -215,8 +216,8 @@ pub struct IgnoredBody<'a> {
 impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         Self {
-            kind: format!("{PROBLEM_PREFIX}ignored"),
-            title: "ignored in scalable mode",
+            kind: ProblemType::Ignored.uri(),
+            title: ProblemType::Ignored.title(),
             status: outcome_status(outcome),
             detail: "the session was opened in scalable mode, which close leaves alone; drop ends it",
             outcome,
@@ -228,7 +229,7 @@ impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
 pub fn outcome_status(outcome: &Outcome) -> u16 {
     match outcome.outcome {
         Ending::Closing => 202,
-        Ending::Ignored => 409,
+        Ending::Ignored => ProblemType::Ignored.status(),
         Ending::Closed | Ending::AlreadyClosed | Ending::NotFound => 200,
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::problem_types::ProblemType;
 use crate::clock::Timestamp;
 use crate::context::Name;
 use crate::session::{Cause, ProcessNumber, SessionId};
@@ -26,46 +27,31 @@ pub enum Fault {
 impl Fault {
     /// The fault as a problem.
     pub fn problem(self) -> Problem {
+        let kind = self.kind();
         match self {
-            Self::Route => Problem::new(
-                404,
-                "unknown-route",
-                "no such route",
-                "there is nothing at this path",
-            ),
-            Self::Method => Problem::new(
-                405,
-                "method",
-                "method not allowed",
-                "this path does not take this method",
-            ),
+            Self::Route => Problem::new(kind, "there is nothing at this path"),
+            Self::Method => Problem::new(kind, "this path does not take this method"),
             Self::Size(limit) => Problem {
                 limit: Some(limit),
                 ..Problem::new(
-                    413,
-                    "too-large",
-                    "body too large",
+                    kind,
                     format!("the body is larger than {} KiB", limit / 1024),
                 )
             },
-            Self::Time => Problem::new(
-                408,
-                "too-slow",
-                "body too slow",
-                "the body did not come in time",
-            ),
-            Self::Misdirected => Problem::new(
-                421,
-                "misdirected",
-                "misdirected request",
-                "the Host is not a name of this machine",
-            ),
-            Self::MediaType => Problem::new(
-                415,
-                "media-type",
-                "unsupported media type",
-                "send the body as application/json",
-            ),
+            Self::Time => Problem::new(kind, "the body did not come in time"),
+            Self::Misdirected => Problem::new(kind, "the Host is not a name of this machine"),
+            Self::MediaType => Problem::new(kind, "send the body as application/json"),
+        }
+    }
+
+    fn kind(self) -> ProblemType {
+        match self {
+            Self::Route => ProblemType::UnknownRoute,
+            Self::Method => ProblemType::Method,
+            Self::Size(_) => ProblemType::TooLarge,
+            Self::Time => ProblemType::TooSlow,
+            Self::MediaType => ProblemType::MediaType,
+            Self::Misdirected => ProblemType::Misdirected,
         }
     }
 }
@@ -140,15 +126,12 @@ pub struct LockFields {
     pub(super) waiting: u32,
 }
 
-/// What every problem type begins with.
-pub(super) const PROBLEM_PREFIX: &str = "urn:sessionctl:problem:";
-
 impl Problem {
-    pub(super) fn new(status: u16, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("{PROBLEM_PREFIX}{kind}"),
-            title: title.into(),
-            status,
+            kind: kind.uri(),
+            title: kind.title().into(),
+            status: kind.status(),
             detail: detail.into(),
             id: None,
             process: None,
