@@ -15,6 +15,7 @@ mod listen;
 mod locks;
 mod method;
 mod open;
+mod openapi;
 mod options;
 mod output;
 mod ping;
@@ -227,6 +228,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Write completions, man pages, a systemd unit or a proxy's site into a directory
     Generate(generate::Arguments),
+    /// Print the description of the API: OpenAPI 3.1, as JSON
+    #[command(before_long_help = openapi::EXAMPLES)]
+    Openapi(openapi::Arguments),
 }
 
 /// Runs the command line; answers the exit code.
@@ -314,6 +318,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         ),
         Command::Doctor(doctor::Arguments {}) => doctor::run(asker),
         Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
+        Command::Openapi(openapi::Arguments {}) => openapi::run(asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
         Command::Count(arguments) => asker.ask(count::Count(arguments)),

@@ -4,6 +4,7 @@
 mod application;
 mod errors;
 mod looks;
+pub mod openapi;
 pub mod path;
 mod problem;
 mod problem_types;
@@ -12,6 +13,7 @@ mod routes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -45,7 +47,7 @@ pub const JSON: &str = "application/json";
 pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// The body of a close or a drop.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndBody {
     /// Why, for the record.
@@ -89,7 +91,7 @@ impl EndBody {
 }
 
 /// The answer to an opening or a log-in: the one time that a token is told.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct OpenedBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -136,7 +138,7 @@ impl OpenedBody {
 }
 
 /// What the web listener tells a client about its session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VisitBody {
     /// The session's handle.
     pub id: SessionId,
@@ -149,7 +151,7 @@ pub struct VisitBody {
 }
 
 /// All options, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OptionsBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -170,7 +172,7 @@ impl From<Vec<OptionState>> for OptionsBody {
 pub type SetBody = BTreeMap<String, Option<Value>>;
 
 /// What goes beside a [`SetBody`], as the query.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetQuery {
     /// Whether sessions may end by it.
@@ -182,7 +184,7 @@ pub struct SetQuery {
 }
 
 /// What a change of options did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OptionsSetBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -192,7 +194,7 @@ pub struct OptionsSetBody {
 }
 
 /// Counts, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StatsBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -202,7 +204,7 @@ pub struct StatsBody {
 }
 
 /// An outcome that is a refusal: a problem with the outcome's fields (RFC 9457, 3.2).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IgnoredBody<'a> {
     #[serde(rename = "type")]
     kind: String,

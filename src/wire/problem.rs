@@ -1,5 +1,6 @@
 //! Problems (RFC 9457): what a refusal says.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem_types::ProblemType;
@@ -57,7 +58,7 @@ impl Fault {
 }
 
 /// An error as it goes over the wire (RFC 9457).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Which one; stable.
     #[serde(rename = "type")]
@@ -108,7 +109,7 @@ pub struct Problem {
 
 /// The end of a session inside a problem. A flattened part may share no name with another part, nor with the problem:
 /// whichever is read first would take it from the other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClosedFields {
     pub(super) cause: Cause,
     pub(super) closed_at: Timestamp,
@@ -116,7 +117,7 @@ pub struct ClosedFields {
 }
 
 /// A lock that is held inside a problem, besides the process and the user who hold it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LockFields {
     pub(super) table: Name,
     pub(super) record: Name,
