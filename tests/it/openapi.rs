@@ -3,8 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sessionctl::clock::SystemClock;
+use sessionctl::options::Settings;
+use sessionctl::registry::Registry;
+use sessionctl::server::{AdminAccess, admin_routes};
+use sessionctl::store::memory::MemoryStore;
+use sessionctl::token::Token;
 use sessionctl::wire::ROUTES;
 
 use crate::described::{METHODS, Operation, document, filled, operations, takes};
@@ -46,6 +53,27 @@ fn every_route_is_described_and_no_other() {
     let server = sandbox.serve(&[]);
     compare(&server.admin, &[], Operation::is_of_admin);
     compare(&server.web, &[], Operation::is_of_web);
+}
+
+/// The same routes in somebody else's router, which alone knows of its health.
+#[test]
+fn the_routes_for_another_router_are_described() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let registry = Registry::new(MemoryStore::new(Settings::default()), Arc::new(SystemClock));
+    let token = Token::mint().unwrap();
+    let access = AdminAccess {
+        admin_token: token.hash(),
+        app_token: None,
+    };
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(async move { axum::serve(listener, admin_routes(registry, access)).await });
+    let bearer = format!("Bearer {}", token.expose());
+    compare(&url, &[("Authorization", &bearer)], |operation| {
+        operation.is_of_admin() && operation.path != "/healthz"
+    });
 }
 
 /// A route that is in the table of roles alone is not there yet: with its handler it must be described.

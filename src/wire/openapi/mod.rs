@@ -348,7 +348,7 @@ mod tests {
     fn texts_are_for_everybody() {
         let text = serde_json::to_string(&describe()).unwrap();
         for foreign in [
-            "[`", "`None`", "`Some", "_LIMIT", "LONGEST", "SCHEMA", "::", "\"uint",
+            "[`", "`None`", "`Some", "_LIMIT", "LONGEST", "SCHEMA", "::", "\"uint\"",
         ] {
             let at = text
                 .find(foreign)

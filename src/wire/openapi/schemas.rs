@@ -97,8 +97,7 @@ fn mend_object(object: &mut Map<String, Value>, is_written: bool) {
     }
     let format = object.get("format").and_then(Value::as_str);
     match format {
-        Some("uint" | "uint64") => drop(object.insert("format".into(), json!("int64"))),
-        Some(format) if format.starts_with("uint") => drop(object.remove("format")),
+        Some("uint") => drop(object.insert("format".into(), json!("uint64"))),
         Some("ip") => {
             object.remove("format");
             let formats = json!([{ "format": "ipv4" }, { "format": "ipv6" }]);
@@ -199,7 +198,13 @@ macro_rules! value {
 value!(SessionId, "SessionId", { "type": "string", "format": "uuid" });
 value!(ProcessNumber, "ProcessNumber", { "type": "integer", "minimum": 1, "maximum": u32::MAX });
 value!(Timestamp, "Timestamp", { "type": "string", "format": "date-time" });
-value!(Name, "Name", { "type": "string", "minLength": 1, "maxLength": LONGEST_NAME });
+value!(Name, "Name", {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_NAME,
+    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+    "not": { "enum": [".", ".."] },
+});
 value!(Reason, "Reason", { "type": "string", "maxLength": REASON_LIMIT });
 value!(ChainHash, "ChainHash", { "type": "string", "pattern": "^[0-9a-f]{64}$" });
 value!(Json, "Json", {});

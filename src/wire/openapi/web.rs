@@ -38,15 +38,15 @@ const REMOTE_USER: &str = "Remote-User";
 
 fn auth(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "properties": { "auth": {
-        "type": "integer",
+        "type": "string",
         "description": "1: a proxy asks on behalf of its client. The answer has the headers of /check, and a 403 where it would \
-            be a 400. A cookie is set only with a new session.",
+            be a 400. A cookie is set only with a new session. Anything else is not looked at.",
     } } })
 }
 
 fn touch(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "properties": { "touch": {
-        "type": "integer",
+        "type": "string",
         "description": "0: it is no request of the client, and moves no time-out. Anything else counts as one.",
     } } })
 }
