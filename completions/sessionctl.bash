@@ -61,6 +61,9 @@ _sessionctl() {
             sessionctl,open-session)
                 cmd="sessionctl__subcmd__open__subcmd__session"
                 ;;
+            sessionctl,openapi)
+                cmd="sessionctl__subcmd__openapi"
+                ;;
             sessionctl,options)
                 cmd="sessionctl__subcmd__options"
                 ;;
@@ -129,6 +132,9 @@ _sessionctl() {
                 ;;
             sessionctl__subcmd__help,open-session)
                 cmd="sessionctl__subcmd__help__subcmd__open__subcmd__session"
+                ;;
+            sessionctl__subcmd__help,openapi)
+                cmd="sessionctl__subcmd__help__subcmd__openapi"
                 ;;
             sessionctl__subcmd__help,options)
                 cmd="sessionctl__subcmd__help__subcmd__options"
@@ -284,7 +290,7 @@ _sessionctl() {
 
     case "${cmd}" in
         sessionctl)
-            opts="-o -q -v -h -V --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options token stats ping store doctor serve demo generate help"
+            opts="-o -q -v -h -V --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help --version list show count history locks audit close-session close drop-session drop open-session open options token stats ping store doctor serve demo generate openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,7 +730,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help)
-            opts="list show count history locks audit close-session drop-session open-session options token stats ping store doctor serve demo generate help"
+            opts="list show count history locks audit close-session drop-session open-session options token stats ping store doctor serve demo generate openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -920,6 +926,20 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__help__subcmd__open__subcmd__session)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__help__subcmd__openapi)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1448,6 +1468,48 @@ _sessionctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json jsonl csv uuid" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sessionctl__subcmd__openapi)
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

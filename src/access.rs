@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Actor;
@@ -124,7 +125,7 @@ impl fmt::Display for TokenName {
 }
 
 /// An admin token as operators see it: everything but its secret, of which only the hash is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdminToken {
     /// What it is called.
     pub name: TokenName,

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -123,7 +124,7 @@ pub trait Admin: Send + Sync {
 }
 
 /// Which page of the audit record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// The records before this one.
@@ -142,7 +143,7 @@ impl AuditQuery {
 }
 
 /// A page of the audit record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPage {
     /// The records, the last one first.
     pub items: Vec<AuditRecord>,
@@ -151,7 +152,7 @@ pub struct AuditPage {
 }
 
 /// Which page of the sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// The sessions after this one, in the order of opening.
@@ -184,7 +185,7 @@ pub struct Page {
 }
 
 /// Which page of the record locks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LockQuery {
     /// Only those of this table.
@@ -227,7 +228,7 @@ pub struct LockPage {
 }
 
 /// Which page of the closed sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
     /// Only those of this user.
@@ -257,7 +258,7 @@ pub struct HistoryPage {
 }
 
 /// What is remembered of a closed session. Fields that an older version did not keep are missing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
     /// The handle that it had.
     pub id: SessionId,
@@ -362,7 +363,7 @@ words! {
 }
 
 /// The outcome of a request to end a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Whose ending was asked for.
     pub id: SessionId,
@@ -385,11 +386,12 @@ pub struct Outcome {
 }
 
 /// What a session is opened with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRequest {
     /// Who is signed in; `None` for a guest. At most [`USER_LIMIT`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = USER_LIMIT))]
     pub user: Option<String>,
     /// The client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -403,6 +405,7 @@ pub struct OpenRequest {
     /// Milliseconds without a request after which a mobile session ends; [`MOBILE_TIMEOUT`] when absent, and at least. For
     /// mobile sessions only (C11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = MOBILE_TIMEOUT.as_millis() as u64, max = LONGEST_TIMEOUT.as_millis() as u64))]
     pub idle_timeout: Option<u64>,
     /// Which operator orders it; nobody if a client comes by itself, or an application opens it for one. A server puts in
     /// whom it authenticated.
@@ -519,7 +522,7 @@ pub struct SetRequest {
 }
 
 /// What setting options did, or would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OptionsSet {
     /// Whether they are in force now.
     pub is_set: bool,
@@ -532,7 +535,7 @@ pub struct OptionsSet {
 }
 
 /// How many sessions there are, and what happened since the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// How sessions are managed that are opened now.
     pub mode: Mode,
@@ -562,7 +565,7 @@ pub struct Stats {
 }
 
 /// Sessions that ended, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// By `close-session`.
     pub command: u64,
@@ -595,7 +598,7 @@ impl Ended {
 }
 
 /// Requests of clients that were refused, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     /// The server was full, and nobody qualified to make room (C10).
     pub full: u64,

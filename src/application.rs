@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{OpenRequest, Opened};
@@ -113,7 +114,7 @@ pub struct At {
 }
 
 /// How a process stands, as its application sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessStatus {
     /// The session.
     pub id: SessionId,
@@ -137,7 +138,7 @@ pub struct Saved {
 }
 
 /// What the on-close method left of one process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SavedInformation {
     /// Whose process it was: the session itself, or the one before.
     pub session: SessionId,

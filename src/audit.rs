@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -99,7 +100,7 @@ impl fmt::Display for Actor {
 }
 
 /// What somebody ordered, and what was done: it is on disk with what it tells of, in the same commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     /// When.
     pub at: Timestamp,
@@ -122,7 +123,7 @@ pub struct Order {
 }
 
 /// A record, in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     /// The number of the change.
     pub seq: Seq,
@@ -243,7 +244,7 @@ impl TryFrom<String> for ChainHash {
 }
 
 /// Goes over the chain from its beginning.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// How many records there are.
     pub records: u64,

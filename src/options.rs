@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::settings::{Layer, OptionState, Settings, add};
+pub(crate) use self::value::HIGHEST_RATE;
 pub use self::value::{Form, OptionError, Value, show_duration};
 
 use crate::clock::Timestamp;

@@ -12,6 +12,7 @@ use crate::options::OptionError;
 use crate::session::SessionIdError;
 use crate::store::directory::DirectoryError;
 use crate::store::sqlite::OpenError;
+use crate::wire::ProblemType;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,32 +246,54 @@ fn is_lost(error: &AnyError) -> bool {
 
 fn exit_of_session_error(error: &Error) -> Exit {
     match error {
-        Error::NotFound(_)
-        | Error::Closed(_)
-        | Error::NoProcess { .. }
-        | Error::NotSet { .. }
-        | Error::NoToken { .. } => Exit::Missing,
-        Error::Invalid(_) | Error::Context(_) | Error::WouldEnd { .. } => Exit::Usage,
-        Error::Unauthenticated
-        | Error::Forbidden(_)
-        | Error::TooManyAttempts { .. }
-        | Error::Rotated => Exit::Denied,
-        Error::Closing(_)
-        | Error::ProcessClosing { .. }
-        | Error::HasProcess { .. }
-        | Error::LockHeld(_)
-        | Error::TokenExists { .. }
-        | Error::LimitReached { .. }
-        | Error::TooManyOpens { .. }
-        | Error::NoSessions
-        | Error::OtherAddress
-        | Error::Busy { .. }
-        | Error::Unavailable(_) => Exit::Refused,
         Error::Unreachable { .. } | Error::Untrusted { .. } | Error::NoAnswer { .. } => {
             Exit::Unreachable
         }
-        Error::OutcomeUnknown { .. } | Error::Unconfirmed(_) => Exit::Unknown,
-        Error::Protocol { .. } | Error::Unsupported { .. } | Error::Internal(_) => Exit::Failure,
+        Error::OutcomeUnknown { .. } => Exit::Unknown,
+        error => exit_of_problem(ProblemType::of(error)),
+    }
+}
+
+/// The code for what a server refuses.
+pub(super) fn exit_of_problem(kind: ProblemType) -> Exit {
+    match kind {
+        ProblemType::NotFound
+        | ProblemType::Closed
+        | ProblemType::NoProcess
+        | ProblemType::NotSet
+        | ProblemType::NoToken => Exit::Missing,
+        ProblemType::Invalid
+        | ProblemType::Context
+        | ProblemType::ContextTooLarge
+        | ProblemType::WouldEnd => Exit::Usage,
+        ProblemType::Unauthenticated
+        | ProblemType::Forbidden
+        | ProblemType::TooManyAttempts
+        | ProblemType::Rotated => Exit::Denied,
+        ProblemType::Closing
+        | ProblemType::ProcessClosing
+        | ProblemType::HasProcess
+        | ProblemType::LockHeld
+        | ProblemType::TokenExists
+        | ProblemType::LimitReached
+        | ProblemType::TooManyOpens
+        | ProblemType::NoSessions
+        | ProblemType::OtherAddress
+        | ProblemType::Ignored
+        | ProblemType::Busy
+        | ProblemType::Unavailable => Exit::Refused,
+        ProblemType::Unconfirmed => Exit::Unknown,
+        // No command asks in a way that a server of the same version refuses like this.
+        ProblemType::UnknownRoute
+        | ProblemType::Method
+        | ProblemType::TooSlow
+        | ProblemType::TooLarge
+        | ProblemType::HeadTooLarge
+        | ProblemType::TargetTooLong
+        | ProblemType::Version
+        | ProblemType::MediaType
+        | ProblemType::Misdirected
+        | ProblemType::Internal => Exit::Failure,
     }
 }
 
@@ -481,6 +504,26 @@ mod tests {
             .map(|(exit, code, _)| (exit.code() == *code).then_some(*code).unwrap())
             .collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 78, 130, 143]);
+    }
+
+    /// What a server refuses ends a command with the same code as what a directory refuses.
+    #[test]
+    fn what_crosses_the_wire_keeps_its_code() {
+        for kind in ProblemType::ALL {
+            let problem = format!(
+                r#"{{"type":"{}","title":"t","status":{},"detail":"d"}}"#,
+                kind.uri(),
+                kind.status()
+            );
+            let problem: crate::wire::Problem = serde_json::from_str(&problem).unwrap();
+            let told = match problem.into_error("unix:/x") {
+                // It lacks what belongs to it, or comes as an outcome.
+                Error::Protocol { .. } => continue,
+                Error::Unsupported { .. } if *kind == ProblemType::Ignored => continue,
+                error => exit_of(&error.into()),
+            };
+            assert_eq!(told, exit_of_problem(*kind), "{kind:?}");
+        }
     }
 
     #[test]

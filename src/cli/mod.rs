@@ -17,6 +17,7 @@ mod listen;
 mod locks;
 mod method;
 mod open;
+mod openapi;
 mod options;
 mod output;
 mod ping;
@@ -199,6 +200,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Write completions, man pages, a systemd unit or a proxy's site into a directory
     Generate(generate::Arguments),
+    /// Print the description of the API: OpenAPI 3.1, as JSON
+    #[command(before_long_help = openapi::EXAMPLES)]
+    Openapi(openapi::Arguments),
 }
 
 impl Command {
@@ -311,6 +315,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
         ),
         Command::Doctor(doctor::Arguments {}) => doctor::run(asker),
         Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
+        Command::Openapi(openapi::Arguments {}) => openapi::run(asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),
         Command::Show(arguments) => asker.ask(show::Show::new(arguments)),
         Command::Count(arguments) => asker.ask(count::Count(arguments)),
@@ -332,11 +337,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
             options::Asked::Look(look) => asker.ask(look),
             options::Asked::Change(change) => asker.ask(change),
         },
-        Command::Token(arguments) => match arguments.asked() {
-            token::Asked::Create(create) => asker.ask(create),
-            token::Asked::List(list) => asker.ask(list),
-            token::Asked::Revoke(revoke) => asker.ask(revoke),
-        },
+        Command::Token(arguments) => token::run(arguments, asker),
         Command::Stats(arguments) => asker.ask(stats::Stats(arguments)),
         Command::Ping(arguments) => asker.ask(ping::Ping(arguments)),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use super::Asker;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output};
 use super::rows::{Row, Rows};
@@ -84,24 +85,15 @@ fn role(text: &str) -> Result<Role, String> {
     Role::from_word(text).ok_or_else(|| format!("there are the roles {}", names()))
 }
 
-/// The command, checked.
-pub(super) enum Asked {
-    Create(Create),
-    List(List),
-    Revoke(Revoke),
-}
-
-impl Arguments {
-    pub(super) fn asked(self) -> Asked {
-        match self.command {
-            Command::Create(arguments) => Asked::Create(Create(arguments)),
-            Command::List => Asked::List(List),
-            Command::Revoke(arguments) => Asked::Revoke(Revoke(arguments)),
-        }
+pub(super) fn run(arguments: Arguments, asker: Asker<'_>) -> Result<Exit> {
+    match arguments.command {
+        Command::Create(arguments) => asker.ask(Create(arguments)),
+        Command::List => asker.ask(List),
+        Command::Revoke(arguments) => asker.ask(Revoke(arguments)),
     }
 }
 
-pub(super) struct Create(CreateArguments);
+struct Create(CreateArguments);
 
 impl Operation for Create {
     const ACCESS: Access = Access::Create;
@@ -205,7 +197,7 @@ fn tell(
     Ok(())
 }
 
-pub(super) struct List;
+struct List;
 
 impl Operation for List {
     const ACCESS: Access = Access::Look;
@@ -244,7 +236,7 @@ impl Operation for List {
     }
 }
 
-pub(super) struct Revoke(RevokeArguments);
+struct Revoke(RevokeArguments);
 
 impl Operation for Revoke {
     const ACCESS: Access = Access::Change;

@@ -109,7 +109,7 @@ impl Admin for Client {
     }
 
     async fn revoke_token(&self, name: TokenName, _: Actor) -> Result<(), Error> {
-        let path = path::TOKEN.replace("{name}", name.as_str());
+        let path = path::TOKEN.replace("{token}", name.as_str());
         let call = Call {
             method: Method::DELETE,
             path: &path,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{OPTIONS, OptionError, OptionSpec, Options, Origin, Value};
@@ -20,7 +21,7 @@ pub struct Settings {
 }
 
 /// An option as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OptionState {
     /// Its name.
     pub name: String,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -11,10 +12,10 @@ use thiserror::Error;
 const TEXT_LIMIT: usize = 255;
 
 /// The most that `open_rate` allows besides `off`.
-const HIGHEST_RATE: u64 = 1_000_000;
+pub(crate) const HIGHEST_RATE: u64 = 1_000_000;
 
 /// The value of an option. Durations are milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
     /// On or off.

@@ -74,7 +74,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TokenNamed {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let name = segment(parts, state, "name").await?;
+        let name = segment(parts, state, "token").await?;
         Ok(Self(name.try_into().map_err(Error::Invalid)?))
     }
 }

@@ -18,7 +18,7 @@ use crate::admin::OpenRequest;
 use crate::cookie::{CookiePolicy, Presented};
 use crate::error::Error;
 use crate::sessions::{Sessions, Visit};
-use crate::wire::{Fault, VisitBody};
+use crate::wire::{Fault, VisitBody, path};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const SESSION_USER: HeaderName = HeaderName::from_static("x-session-user");
@@ -26,9 +26,9 @@ const REMOTE_USER: HeaderName = HeaderName::from_static("remote-user");
 
 pub(super) fn routes<T: Sessions + 'static>() -> Router<Arc<Shared<T>>> {
     Router::new()
-        .route("/session", get(session::<T>))
-        .route("/check", any(check::<T>))
-        .route("/logout", post(log_out::<T>))
+        .route(path::WEB_SESSION, get(session::<T>))
+        .route(path::CHECK, any(check::<T>))
+        .route(path::LOG_OUT, post(log_out::<T>))
 }
 
 /// The 4D way: the session of the cookie, or a new one. A late request with the token of before the log-in gets neither, and

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_LIMIT, SCHEMA};
-use crate::application::{LONGEST_POLL, Saved, SavedInformation};
+use crate::admin::USER_LIMIT;
+use crate::application::{LONGEST_LEASE, LONGEST_POLL, SHORTEST_LEASE, Saved, SavedInformation};
 use crate::context::{ContextError, LARGEST_CONTEXT, Name, Selection};
 use crate::session::SessionId;
 
@@ -13,19 +15,21 @@ use crate::session::SessionId;
 pub const CONTEXT_BODY_LIMIT: usize = LARGEST_CONTEXT + BODY_LIMIT;
 
 /// The body of a log-in.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginBody {
     /// Who it is.
+    #[schemars(length(min = 1, max = USER_LIMIT))]
     pub user: String,
 }
 
 /// The body of the start of a process.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartBody {
     /// Milliseconds that the process lives unless it is named again (C18); without a lease when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = SHORTEST_LEASE.as_millis() as u64, max = LONGEST_LEASE.as_millis() as u64))]
     pub lease: Option<u64>,
 }
 
@@ -37,12 +41,14 @@ impl StartBody {
 }
 
 /// The body of a selection; its names are still to be checked.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SelectionBody {
     /// The table.
+    #[schemars(with = "Name")]
     pub table: String,
     /// The records, in order.
+    #[schemars(with = "Vec<Name>")]
     pub records: Vec<String>,
 }
 
@@ -61,7 +67,7 @@ impl SelectionBody {
 }
 
 /// How long a long poll, or a request for a lock, waits.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitQuery {
     /// A duration such as `30s`, at most [`LONGEST_POLL`]; not at all when absent.
@@ -89,11 +95,12 @@ impl WaitQuery {
 }
 
 /// Whether what the on-close method left is handed out.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SavedQuery {
     /// 1, and when absent: it is handed out, once (C05). 0: only looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
     pub take: Option<u8>,
 }
 
@@ -112,7 +119,7 @@ impl SavedQuery {
 }
 
 /// What the on-close method left.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SavedBody {
     /// [`SCHEMA`].
     pub schema: u32,

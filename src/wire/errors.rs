@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::problem::{ClosedFields, LockFields, PROBLEM_PREFIX, Problem};
+use super::problem::{ClosedFields, LockFields, Problem};
+use super::problem_types::{PREFIX, ProblemType};
 use crate::context::ContextError;
 use crate::error::{Error, Source};
 use crate::session::{ClosedSession, HeldLock};
@@ -12,55 +13,55 @@ const THINGS: [&str; 2] = ["variable", "selection"];
 
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
-        let (status, kind, title) = row(error);
+        let kind = ProblemType::of(error);
         let detail = match kind {
             // What went wrong inside is for the log.
-            "internal" => "the server's log has more".into(),
+            ProblemType::Internal => "the server's log has more".into(),
             _ => error.to_string(),
         };
-        let mut problem = Self::new(status, kind, title, detail);
+        let mut problem = Self::new(kind, detail);
         problem.carry(error);
         problem
     }
 }
 
-/// The table: status, type, title.
-fn row(error: &Error) -> (u16, &'static str, &'static str) {
-    match error {
-        Error::NotFound(_) => (404, "not-found", "no such session"),
-        Error::Closed(_) => (410, "closed", "the session is closed"),
-        Error::Closing(_) => (409, "closing", "the session is closing"),
-        Error::NoProcess { .. } => (404, "no-process", "no such process"),
-        Error::ProcessClosing { .. } => (409, "process-closing", "the process is closing"),
-        Error::HasProcess { .. } => (409, "has-process", "the session has its process"),
-        Error::NotSet { .. } => (404, "not-set", "nothing of this name"),
-        Error::LockHeld(_) => (409, "lock-held", "the record is locked"),
-        Error::Context(ContextError::Large { .. }) => {
-            (413, "context-too-large", "context too large")
+impl ProblemType {
+    /// The type of an error; one that only a client has would be an internal one of the server.
+    pub fn of(error: &Error) -> Self {
+        match error {
+            Error::NotFound(_) => Self::NotFound,
+            Error::Closed(_) => Self::Closed,
+            Error::Closing(_) => Self::Closing,
+            Error::NoProcess { .. } => Self::NoProcess,
+            Error::ProcessClosing { .. } => Self::ProcessClosing,
+            Error::HasProcess { .. } => Self::HasProcess,
+            Error::NotSet { .. } => Self::NotSet,
+            Error::LockHeld(_) => Self::LockHeld,
+            Error::Context(ContextError::Large { .. }) => Self::ContextTooLarge,
+            Error::Context(_) => Self::Context,
+            Error::Rotated => Self::Rotated,
+            Error::Invalid(_) => Self::Invalid,
+            Error::Unauthenticated => Self::Unauthenticated,
+            Error::Forbidden(_) => Self::Forbidden,
+            Error::LimitReached { .. } => Self::LimitReached,
+            Error::TooManyOpens { .. } => Self::TooManyOpens,
+            Error::NoSessions => Self::NoSessions,
+            Error::OtherAddress => Self::OtherAddress,
+            Error::WouldEnd { .. } => Self::WouldEnd,
+            Error::NoToken { .. } => Self::NoToken,
+            Error::TokenExists { .. } => Self::TokenExists,
+            Error::TooManyAttempts { .. } => Self::TooManyAttempts,
+            Error::Busy { .. } => Self::Busy,
+            Error::Unavailable(_) => Self::Unavailable,
+            Error::Unconfirmed(_) => Self::Unconfirmed,
+            Error::Internal(_)
+            | Error::Unreachable { .. }
+            | Error::Untrusted { .. }
+            | Error::NoAnswer { .. }
+            | Error::OutcomeUnknown { .. }
+            | Error::Protocol { .. }
+            | Error::Unsupported { .. } => Self::Internal,
         }
-        Error::Context(_) => (422, "context", "not for a context"),
-        Error::Rotated => (401, "rotated", "cookie replaced"),
-        Error::Invalid(_) => (400, "invalid", "malformed request"),
-        Error::Unauthenticated => (401, "unauthenticated", "not authenticated"),
-        Error::Forbidden(_) => (403, "forbidden", "not allowed"),
-        Error::LimitReached { .. } => (503, "limit-reached", "session limit reached"),
-        Error::TooManyOpens { .. } => (429, "too-many-opens", "too many sessions opened"),
-        Error::NoSessions => (403, "no-sessions", "no sessions"),
-        Error::OtherAddress => (400, "other-address", "other address"),
-        Error::WouldEnd { .. } => (409, "would-end", "sessions would end"),
-        Error::NoToken { .. } => (404, "no-token", "no such token"),
-        Error::TokenExists { .. } => (409, "token-exists", "the name is taken"),
-        Error::TooManyAttempts { .. } => (429, "too-many-attempts", "too many attempts"),
-        Error::Busy { .. } => (503, "busy", "busy"),
-        Error::Unavailable(_) => (503, "unavailable", "store unavailable"),
-        Error::Unconfirmed(_) => (503, "unconfirmed", "change not confirmed"),
-        Error::Internal(_)
-        | Error::Unreachable { .. }
-        | Error::Untrusted { .. }
-        | Error::NoAnswer { .. }
-        | Error::OutcomeUnknown { .. }
-        | Error::Protocol { .. }
-        | Error::Unsupported { .. } => (500, "internal", "internal error"),
     }
 }
 
@@ -170,58 +171,82 @@ impl Problem {
     /// The error of the problem's type; `None` for a type that is not ours, or that lacks what belongs to it.
     fn known(self, server: &str) -> Option<Error> {
         let retry_after = Duration::from_millis(self.retry_after.unwrap_or(1_000));
-        let kind = self.kind.strip_prefix(PROBLEM_PREFIX)?;
+        let Some(kind) = ProblemType::of_uri(&self.kind) else {
+            // A server of a later version has more types than this one knows.
+            return self
+                .kind
+                .starts_with(PREFIX)
+                .then(|| self.unsupported(server));
+        };
         let says_so = || Source::from(format!("{server} says so"));
         Some(match kind {
-            "not-found" => Error::NotFound(self.id?),
-            "closed" => Error::Closed(Box::new(self.closed_session()?)),
-            "closing" => Error::Closing(self.id?),
-            "no-process" => Error::NoProcess {
-                id: self.id?,
-                process: self.process?,
-            },
-            "process-closing" => Error::ProcessClosing {
-                id: self.id?,
-                process: self.process?,
-            },
-            "has-process" => Error::HasProcess {
-                id: self.id?,
-                process: self.process?,
-            },
-            "not-set" => {
+            ProblemType::NotFound => Error::NotFound(self.id?),
+            ProblemType::Closed => Error::Closed(Box::new(self.closed_session()?)),
+            ProblemType::Closing => Error::Closing(self.id?),
+            ProblemType::NoProcess | ProblemType::ProcessClosing | ProblemType::HasProcess => {
+                self.process_error(kind)?
+            }
+            ProblemType::NotSet => {
                 let what = self.what?;
                 let what = THINGS.into_iter().find(|thing| *thing == what)?;
                 Error::NotSet { what }
             }
-            "lock-held" => Error::LockHeld(Box::new(self.held_lock()?)),
-            "context" | "context-too-large" => Error::Context(self.context_error()?),
-            "rotated" => Error::Rotated,
-            "invalid" => Error::Invalid(self.detail),
-            "unauthenticated" => Error::Unauthenticated,
-            "forbidden" => Error::Forbidden(self.detail),
-            "limit-reached" => Error::LimitReached {
+            ProblemType::LockHeld => Error::LockHeld(Box::new(self.held_lock()?)),
+            ProblemType::Context | ProblemType::ContextTooLarge => {
+                Error::Context(self.context_error()?)
+            }
+            ProblemType::Rotated => Error::Rotated,
+            ProblemType::Invalid => Error::Invalid(self.detail),
+            ProblemType::Unauthenticated => Error::Unauthenticated,
+            ProblemType::Forbidden => Error::Forbidden(self.detail),
+            ProblemType::LimitReached => Error::LimitReached {
                 limit: self.limit.unwrap_or_default(),
                 retry_after,
             },
-            "too-many-opens" => Error::TooManyOpens { retry_after },
-            "no-sessions" => Error::NoSessions,
-            "other-address" => Error::OtherAddress,
-            "would-end" => Error::WouldEnd {
+            ProblemType::TooManyOpens => Error::TooManyOpens { retry_after },
+            ProblemType::NoSessions => Error::NoSessions,
+            ProblemType::OtherAddress => Error::OtherAddress,
+            ProblemType::WouldEnd => Error::WouldEnd {
                 ends: self.ends.unwrap_or_default(),
                 strands: self.strands.unwrap_or_default(),
             },
-            "no-token" => Error::NoToken { name: self.what? },
-            "token-exists" => Error::TokenExists { name: self.what? },
-            "too-many-attempts" => Error::TooManyAttempts { retry_after },
-            "busy" => Error::Busy { retry_after },
-            "unavailable" => Error::Unavailable(says_so()),
-            "unconfirmed" => Error::Unconfirmed(says_so()),
-            "internal" => Error::Internal(format!("{server} says so; its log has more").into()),
-            _ => Error::Unsupported {
-                server: server.into(),
-                what: format!("{} {}", self.status, self.title),
-            },
+            ProblemType::NoToken => Error::NoToken { name: self.what? },
+            ProblemType::TokenExists => Error::TokenExists { name: self.what? },
+            ProblemType::TooManyAttempts => Error::TooManyAttempts { retry_after },
+            ProblemType::Busy => Error::Busy { retry_after },
+            ProblemType::Unavailable => Error::Unavailable(says_so()),
+            ProblemType::Unconfirmed => Error::Unconfirmed(says_so()),
+            ProblemType::Internal => {
+                Error::Internal(format!("{server} says so; its log has more").into())
+            }
+            // A close that is ignored arrives as its outcome.
+            ProblemType::Ignored
+            | ProblemType::UnknownRoute
+            | ProblemType::Method
+            | ProblemType::TooSlow
+            | ProblemType::TooLarge
+            | ProblemType::HeadTooLarge
+            | ProblemType::TargetTooLong
+            | ProblemType::Version
+            | ProblemType::MediaType
+            | ProblemType::Misdirected => self.unsupported(server),
         })
+    }
+
+    fn process_error(&self, kind: ProblemType) -> Option<Error> {
+        let (id, process) = (self.id?, self.process?);
+        Some(match kind {
+            ProblemType::ProcessClosing => Error::ProcessClosing { id, process },
+            ProblemType::HasProcess => Error::HasProcess { id, process },
+            _ => Error::NoProcess { id, process },
+        })
+    }
+
+    fn unsupported(&self, server: &str) -> Error {
+        Error::Unsupported {
+            server: server.into(),
+            what: format!("{} {}", self.status, self.title),
+        }
     }
 
     fn closed_session(&self) -> Option<ClosedSession> {
@@ -285,13 +310,15 @@ fn millis(duration: &Duration) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::clock::Timestamp;
     use crate::context::{Json, Name};
     use crate::session::{Cause, ProcessNumber, SessionId};
     use crate::wire::Fault;
 
-    /// The errors that only a client has: no server sends them.
+    /// Without those that only a client has: no server sends them.
     fn every_error_of_a_server() -> Vec<Error> {
         let (id, process) = (SessionId::random(), ProcessNumber(7));
         let since = Timestamp::from_millis(1_764_000_000_001);
@@ -313,17 +340,8 @@ mod tests {
             waiting: 3,
         };
         let (ends, strands) = (2, 3);
-        let (limit, found) = (100, 101);
+        let limit = 100;
         let retry_after = Duration::from_millis(1_500);
-        let json = Json::new("[1,").unwrap_err();
-        let of_contexts = [
-            ContextError::Empty,
-            ContextError::Control,
-            ContextError::Dots,
-            ContextError::Long { limit, found },
-            ContextError::Large { limit, found },
-            json,
-        ];
         let mut errors = vec![
             Error::NotFound(id),
             Error::Closed(Box::new(closed(Some("ana")))),
@@ -344,14 +362,30 @@ mod tests {
             Error::OtherAddress,
             Error::WouldEnd { ends, strands },
             Error::WouldEnd { ends, strands: 0 },
+            Error::NoToken { name: "ci".into() },
+            Error::TokenExists { name: "ci".into() },
+            Error::TooManyAttempts { retry_after },
             Error::Busy { retry_after },
             Error::Unavailable("disk".into()),
             Error::Unconfirmed("disk".into()),
             Error::Internal("bug".into()),
         ];
-        errors.extend(of_contexts.map(Error::Context));
+        errors.extend(every_error_of_a_context().map(Error::Context));
         errors.extend(THINGS.map(|what| Error::NotSet { what }));
         errors
+    }
+
+    fn every_error_of_a_context() -> [ContextError; 6] {
+        let (limit, found) = (100, 101);
+        let json = Json::new("[1,").unwrap_err();
+        [
+            ContextError::Empty,
+            ContextError::Control,
+            ContextError::Dots,
+            ContextError::Long { limit, found },
+            ContextError::Large { limit, found },
+            json,
+        ]
     }
 
     /// Every error that can cross the wire arrives as the same error.
@@ -377,6 +411,61 @@ mod tests {
         }
     }
 
+    /// S33: a type that nothing has is none, and what is refused without a session has one as well.
+    #[test]
+    fn s33_every_type_of_the_table_is_used() {
+        let of_errors = every_error_of_a_server().into_iter().map(|error| {
+            let kind = ProblemType::of(&error);
+            assert_eq!(kind.uri(), Problem::from(&error).kind);
+            kind
+        });
+        let of_faults = every_fault().map(|fault| {
+            let problem = fault.problem();
+            let kind = ProblemType::of_uri(&problem.kind).unwrap();
+            assert_eq!(
+                (problem.status, problem.title.as_str()),
+                (kind.status(), kind.title())
+            );
+            kind
+        });
+        let used: BTreeSet<_> = of_errors
+            .chain(of_faults)
+            .chain([ProblemType::Ignored])
+            .collect();
+        assert_eq!(used, ProblemType::ALL.iter().copied().collect());
+    }
+
+    fn every_fault() -> [Fault; 10] {
+        let faults = [
+            Fault::Route,
+            Fault::Method,
+            Fault::Size(1024),
+            Fault::Time,
+            Fault::MediaType,
+            Fault::Misdirected,
+            Fault::Head("what was wrong"),
+            Fault::HeadSize,
+            Fault::Target,
+            Fault::Version,
+        ];
+        for fault in faults {
+            // A new one belongs into the list above.
+            match fault {
+                Fault::Route
+                | Fault::Method
+                | Fault::Size(_)
+                | Fault::Time
+                | Fault::MediaType
+                | Fault::Misdirected
+                | Fault::Head(_)
+                | Fault::HeadSize
+                | Fault::Target
+                | Fault::Version => {}
+            }
+        }
+        faults
+    }
+
     /// Who is refused a lock reads who has it, without knowing this program's types.
     #[test]
     fn a_lock_that_is_held_says_by_whom() {
@@ -396,14 +485,19 @@ mod tests {
 
     #[test]
     fn what_a_problem_lacks_is_not_made_up() {
-        for kind in ["not-found", "closed", "lock-held", "not-set", "context"] {
-            let problem = Problem::new(404, kind, "title", "detail");
-            let error = problem.into_error("unix:/x");
-            assert!(matches!(error, Error::Protocol { .. }), "{kind}: {error}");
+        for kind in [
+            ProblemType::NotFound,
+            ProblemType::Closed,
+            ProblemType::LockHeld,
+            ProblemType::NotSet,
+            ProblemType::Context,
+        ] {
+            let error = Problem::new(kind, "detail").into_error("unix:/x");
+            assert!(matches!(error, Error::Protocol { .. }), "{kind:?}: {error}");
         }
         let problem = Problem {
             kind: "about:blank".into(),
-            ..Problem::new(404, "x", "Not Found", "detail")
+            ..Problem::new(ProblemType::NotFound, "detail")
         };
         let error = problem.into_error("unix:/x");
         assert!(matches!(error, Error::Protocol { .. }), "{error}");
@@ -412,7 +506,11 @@ mod tests {
     /// A server of another version has routes that this one lacks, and the other way round.
     #[test]
     fn what_is_refused_for_an_unknown_reason_is_our_own_servers() {
-        let unknown = Problem::new(409, "of-next-year", "the session is frozen", "detail");
+        let unknown = Problem {
+            kind: format!("{PREFIX}of-next-year"),
+            title: "the session is frozen".into(),
+            ..Problem::new(ProblemType::Closing, "detail")
+        };
         let faults = [Fault::Route, Fault::Method, Fault::Size(1), Fault::Time];
         let refused: Vec<String> = std::iter::once(unknown)
             .chain(faults.map(Fault::problem))

@@ -1,5 +1,6 @@
 //! What operators see: sessions, locks, history.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
@@ -8,7 +9,7 @@ use crate::audit::Verdict;
 use crate::session::{HeldLock, Seq, Session, SessionDetails};
 
 /// A list of sessions, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -82,7 +83,7 @@ impl From<Session> for SessionBody {
 }
 
 /// One session with its processes, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionDetailsBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -101,7 +102,7 @@ impl From<SessionDetails> for SessionDetailsBody {
 }
 
 /// A list of record locks, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LocksBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -132,7 +133,7 @@ impl From<LocksBody> for LockPage {
 }
 
 /// A list of closed sessions, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -163,7 +164,7 @@ impl From<HistoryBody> for HistoryPage {
 }
 
 /// One closed session, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntryBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -182,7 +183,7 @@ impl From<HistoryEntry> for HistoryEntryBody {
 }
 
 /// A page of the audit record, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -207,7 +208,7 @@ impl From<AuditBody> for AuditPage {
 }
 
 /// Whether the audit record is what was written.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditVerdictBody {
     /// [`SCHEMA`].
     pub schema: u32,

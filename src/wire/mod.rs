@@ -4,14 +4,17 @@
 mod application;
 mod errors;
 mod looks;
+pub mod openapi;
 pub mod path;
 mod problem;
+mod problem_types;
 mod routes;
 mod tokens;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,8 +31,8 @@ pub use self::looks::{
     AuditBody, AuditVerdictBody, HistoryBody, HistoryEntryBody, ListBody, LocksBody, SessionBody,
     SessionDetailsBody,
 };
-use self::problem::PROBLEM_PREFIX;
 pub use self::problem::{ClosedFields, Fault, LockFields, Problem};
+pub use self::problem_types::ProblemType;
 pub use self::routes::{ROUTES, Route};
 pub use self::tokens::{MintedBody, TokenBody, TokensBody};
 
@@ -46,7 +49,7 @@ pub const JSON: &str = "application/json";
 pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// The body of a close or a drop.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndBody {
     /// Why, for the record.
@@ -90,7 +93,7 @@ impl EndBody {
 }
 
 /// The answer to an opening or a log-in: the one time that a token is told.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct OpenedBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -137,7 +140,7 @@ impl OpenedBody {
 }
 
 /// What the web listener tells a client about its session.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VisitBody {
     /// The session's handle.
     pub id: SessionId,
@@ -150,7 +153,7 @@ pub struct VisitBody {
 }
 
 /// All options, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OptionsBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -171,7 +174,7 @@ impl From<Vec<OptionState>> for OptionsBody {
 pub type SetBody = BTreeMap<String, Option<Value>>;
 
 /// What goes beside a [`SetBody`], as the query.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetQuery {
     /// Whether sessions may end by it.
@@ -183,7 +186,7 @@ pub struct SetQuery {
 }
 
 /// What a change of options did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OptionsSetBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -193,7 +196,7 @@ pub struct OptionsSetBody {
 }
 
 /// Counts, from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StatsBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -203,7 +206,7 @@ pub struct StatsBody {
 }
 
 /// An outcome that is a refusal: a problem with the outcome's fields (RFC 9457, 3.2).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IgnoredBody<'a> {
     #[serde(rename = "type")]
     kind: String,
@@ -217,8 +220,8 @@ pub struct IgnoredBody<'a> {
 impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         Self {
-            kind: format!("{PROBLEM_PREFIX}ignored"),
-            title: "ignored in scalable mode",
+            kind: ProblemType::Ignored.uri(),
+            title: ProblemType::Ignored.title(),
             status: outcome_status(outcome),
             detail: "the session was opened in scalable mode, which close leaves alone; drop ends it",
             outcome,
@@ -230,7 +233,7 @@ impl<'a> From<&'a Outcome> for IgnoredBody<'a> {
 pub fn outcome_status(outcome: &Outcome) -> u16 {
     match outcome.outcome {
         Ending::Closing => 202,
-        Ending::Ignored => 409,
+        Ending::Ignored => ProblemType::Ignored.status(),
         Ending::Closed | Ending::AlreadyClosed | Ending::NotFound => 200,
     }
 }

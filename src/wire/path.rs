@@ -1,4 +1,4 @@
-//! Routes of the admin API. In braces: `{id}` is a session id in any spelling, `{process}` a number; the others are names,
+//! Routes. In braces: `{id}` is a session id in any spelling, `{process}` a number; the others are names,
 //! of which whatever a path cannot hold is `%`-escaped, a slash as well.
 
 use crate::session::SessionId;
@@ -24,7 +24,7 @@ pub const AUDIT_VERDICT: &str = "/v1/audit/verdict";
 /// Admin tokens: see, make.
 pub const TOKENS: &str = "/v1/tokens";
 /// An admin token; `DELETE` revokes it.
-pub const TOKEN: &str = "/v1/tokens/{name}";
+pub const TOKEN: &str = "/v1/tokens/{token}";
 /// Options: see, set.
 pub const OPTIONS: &str = "/v1/options";
 /// How many there are, and what happened.
@@ -46,6 +46,13 @@ pub const VARIABLE: &str = "/v1/sessions/{id}/processes/{process}/variables/{nam
 pub const SELECTION: &str = "/v1/sessions/{id}/processes/{process}/selections/{name}";
 /// A record that a process locks.
 pub const LOCK: &str = "/v1/sessions/{id}/processes/{process}/locks/{table}/{record}";
+
+/// On the web listener: the session of a cookie, or a new one.
+pub const WEB_SESSION: &str = "/session";
+/// On the web listener: whether the session of a cookie is live.
+pub const CHECK: &str = "/check";
+/// On the web listener: a client ends its own session.
+pub const LOG_OUT: &str = "/logout";
 
 /// Whether the process runs.
 pub const HEALTH: &str = "/healthz";

@@ -1,7 +1,9 @@
 //! Problems (RFC 9457): what a refusal says.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::problem_types::ProblemType;
 use crate::clock::Timestamp;
 use crate::context::Name;
 use crate::session::{Cause, ProcessNumber, SessionId};
@@ -34,71 +36,50 @@ pub enum Fault {
 impl Fault {
     /// The fault as a problem.
     pub fn problem(self) -> Problem {
+        let kind = self.kind();
         match self {
-            Self::Route => Problem::new(
-                404,
-                "unknown-route",
-                "no such route",
-                "there is nothing at this path",
-            ),
-            Self::Method => Problem::new(
-                405,
-                "method",
-                "method not allowed",
-                "this path does not take this method",
-            ),
+            Self::Route => Problem::new(kind, "there is nothing at this path"),
+            Self::Method => Problem::new(kind, "this path does not take this method"),
             Self::Size(limit) => Problem {
                 limit: Some(limit),
                 ..Problem::new(
-                    413,
-                    "too-large",
-                    "body too large",
+                    kind,
                     format!("the body is larger than {} KiB", limit / 1024),
                 )
             },
-            Self::Time => Problem::new(
-                408,
-                "too-slow",
-                "body too slow",
-                "the body did not come in time",
-            ),
-            Self::Misdirected => Problem::new(
-                421,
-                "misdirected",
-                "misdirected request",
-                "the Host is not a name of this machine",
-            ),
-            Self::Head(detail) => Problem::new(400, "invalid", "malformed request", detail),
+            Self::Time => Problem::new(kind, "the body did not come in time"),
+            Self::Misdirected => Problem::new(kind, "the Host is not a name of this machine"),
+            Self::Head(detail) => Problem::new(kind, detail),
             Self::HeadSize => Problem::new(
-                431,
-                "head-too-large",
-                "header fields too large",
+                kind,
                 "the head of the request has more than 64 KiB, or more than 100 header fields",
             ),
-            Self::Target => Problem::new(
-                414,
-                "target-too-long",
-                "target too long",
-                "the target of the request does not fit into 64 KiB",
-            ),
-            Self::Version => Problem::new(
-                505,
-                "version",
-                "HTTP version not supported",
-                "this server speaks HTTP/1.1, and HTTP/1.0",
-            ),
-            Self::MediaType => Problem::new(
-                415,
-                "media-type",
-                "unsupported media type",
-                "send the body as application/json",
-            ),
+            Self::Target => {
+                Problem::new(kind, "the target of the request does not fit into 64 KiB")
+            }
+            Self::Version => Problem::new(kind, "this server speaks HTTP/1.1, and HTTP/1.0"),
+            Self::MediaType => Problem::new(kind, "send the body as application/json"),
+        }
+    }
+
+    fn kind(self) -> ProblemType {
+        match self {
+            Self::Route => ProblemType::UnknownRoute,
+            Self::Method => ProblemType::Method,
+            Self::Size(_) => ProblemType::TooLarge,
+            Self::Time => ProblemType::TooSlow,
+            Self::Head(_) => ProblemType::Invalid,
+            Self::HeadSize => ProblemType::HeadTooLarge,
+            Self::Target => ProblemType::TargetTooLong,
+            Self::Version => ProblemType::Version,
+            Self::MediaType => ProblemType::MediaType,
+            Self::Misdirected => ProblemType::Misdirected,
         }
     }
 }
 
 /// An error as it goes over the wire (RFC 9457).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Which one; stable.
     #[serde(rename = "type")]
@@ -149,7 +130,7 @@ pub struct Problem {
 
 /// The end of a session inside a problem. A flattened part may share no name with another part, nor with the problem:
 /// whichever is read first would take it from the other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClosedFields {
     pub(super) cause: Cause,
     pub(super) closed_at: Timestamp,
@@ -157,7 +138,7 @@ pub struct ClosedFields {
 }
 
 /// A lock that is held inside a problem, besides the process and the user who hold it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LockFields {
     pub(super) table: Name,
     pub(super) record: Name,
@@ -167,15 +148,12 @@ pub struct LockFields {
     pub(super) waiting: u32,
 }
 
-/// What every problem type begins with.
-pub(super) const PROBLEM_PREFIX: &str = "urn:sessionctl:problem:";
-
 impl Problem {
-    pub(super) fn new(status: u16, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("{PROBLEM_PREFIX}{kind}"),
-            title: title.into(),
-            status,
+            kind: kind.uri(),
+            title: kind.title().into(),
+            status: kind.status(),
             detail: detail.into(),
             id: None,
             process: None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
@@ -12,7 +13,7 @@ use crate::audit::Actor;
 use crate::token::Token;
 
 /// Every admin token, without its secret; from the API and from `-o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TokensBody {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -30,7 +31,7 @@ impl From<Vec<AdminToken>> for TokensBody {
 }
 
 /// The body of a request for a token.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenBody {
     /// What it is to be called.
@@ -72,7 +73,7 @@ impl TokenBody {
 }
 
 /// A token that was made: the one time that its secret is told.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct MintedBody {
     /// [`SCHEMA`].
     pub schema: u32,

@@ -10,7 +10,7 @@ use sessionctl::token::Token;
 
 use crate::sandbox::{Ran, Sandbox, Server, request, wait_for};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "list",
     "show",
     "count",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 19] = [
     "serve",
     "demo",
     "generate",
+    "openapi",
 ];
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use sessionctl::cli::{EXIT_CODES, Exit};
 use sessionctl::options::{FIXED_OPTIONS, OPTIONS};
+use sessionctl::wire::ProblemType;
 
 use crate::sandbox::{Ran, Sandbox};
 
@@ -154,7 +155,7 @@ fn pages_refer_to_pages() {
 }
 
 #[test]
-fn the_manual_tells_every_option_and_every_exit_code() {
+fn the_manual_tells_every_option_every_exit_code_and_every_error() {
     let pages = man_pages();
     let options = &pages["sessionctl-options.7"];
     for spec in &OPTIONS {
@@ -172,6 +173,15 @@ fn the_manual_tells_every_option_and_every_exit_code() {
     let codes = &pages["sessionctl-exit-codes.7"];
     for (_, code, meaning) in EXIT_CODES {
         assert!(codes.contains(&code.to_string()) && codes.contains(meaning));
+    }
+    let errors = &pages["sessionctl-errors.7"];
+    for kind in ProblemType::ALL {
+        let term = format!("{} ({}, {})", kind.name(), kind.status(), kind.title());
+        let (_, entry) = errors.split_once(&term).expect(&term);
+        let plain = |text: &str| text.replace('`', "");
+        assert!(entry.contains(&plain(kind.meaning())), "{term}");
+        assert!(entry.contains(&plain(kind.advice())), "{term}");
+        assert!(entry.contains("Exit code: "), "{term}");
     }
 }
 

@@ -15,6 +15,8 @@ use sessionctl::session::SessionId;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::described::{Exchange, check};
+
 /// What takes longer hangs: more than anything that a server is asked to wait for, on a machine that has much to do.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -207,10 +209,32 @@ impl Server {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Option<(u16, String, String)> {
-        request(&self.web, "GET", path, headers, "")
+        self.ask_web("GET", path, headers)
     }
 
-    /// A request on the admin listener, with this bearer token if any: status and body.
+    /// The same with any method. What comes back is held against the description of the API.
+    pub(crate) fn ask_web(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<(u16, String, String)> {
+        let answered = request(&self.web, method, path, headers, "")?;
+        let (status, head, body) = &answered;
+        let exchange = Exchange {
+            method,
+            path,
+            sent: "",
+            status: *status,
+            head,
+            body,
+        };
+        check(&exchange, false);
+        Some(answered)
+    }
+
+    /// A request on the admin listener, with this bearer token if any: status and body. It and the answer are held against
+    /// the description of the API.
     pub(crate) fn ask(
         &self,
         method: &str,
@@ -228,8 +252,17 @@ impl Server {
             headers.push(("Content-Type", "application/json"));
             headers.push(("Content-Length", &length));
         }
-        let (status, _, body) = request(&self.admin, method, path, &headers, body).unwrap();
-        (status, body)
+        let (status, head, answer) = request(&self.admin, method, path, &headers, body).unwrap();
+        let exchange = Exchange {
+            method,
+            path,
+            sent: body,
+            status,
+            head: &head,
+            body: &answer,
+        };
+        check(&exchange, true);
+        (status, answer)
     }
 
     /// Opens a session as an application does; answers its id.

@@ -1,17 +1,18 @@
-//! The man pages of section 7: the options with the configuration file, and the exit codes. Names, ranges, defaults, paths and
-//! codes come from the tables that the program itself goes by.
+//! The man pages of section 7: the options with the configuration file, the exit codes, and what a server refuses. Names, ranges,
+//! defaults, paths, codes and types come from the tables that the program itself goes by.
 
 use std::io;
 
 use super::Generated;
 use super::page::Page;
 use crate::cli::config::{DEFAULT_FILE, default_in_words, sentence};
-use crate::cli::exit::{EXIT_CODES, Exit};
+use crate::cli::exit::{EXIT_CODES, Exit, exit_of_problem};
 use crate::cli::method::PASSED_ON;
 use crate::cli::target::{SYSTEM_DATA, SYSTEM_SOCKET};
 use crate::on_close::ANSWER_LIMIT;
 use crate::options::{FIXED_OPTIONS, OPTIONS, OptionSpec};
 use crate::registry::ON_CLOSE_VARIABLE;
+use crate::wire::ProblemType;
 
 /// The section of what is no command.
 const SECTION: &str = "7";
@@ -20,14 +21,20 @@ const OPTIONS_PAGE: &str = "sessionctl-options";
 
 const EXIT_CODES_PAGE: &str = "sessionctl-exit-codes";
 
+const ERRORS_PAGE: &str = "sessionctl-errors";
+
 /// The pages that are written here, each with its section: every page names them.
-pub(super) const NAMES: [(&str, &str); 2] = [(OPTIONS_PAGE, SECTION), (EXIT_CODES_PAGE, SECTION)];
+pub(super) const NAMES: [(&str, &str); 3] = [
+    (OPTIONS_PAGE, SECTION),
+    (EXIT_CODES_PAGE, SECTION),
+    (ERRORS_PAGE, SECTION),
+];
 
 /// A configuration file that shows how one is written.
 const EXAMPLE: &str = include_str!("server.toml");
 
 /// Every page of this section.
-pub(super) fn pages() -> io::Result<[Generated; 2]> {
+pub(super) fn pages() -> io::Result<[Generated; 3]> {
     let file = |name: &str, page: &Page| -> io::Result<Generated> {
         Ok(Generated {
             name: format!("{name}.{SECTION}"),
@@ -37,6 +44,7 @@ pub(super) fn pages() -> io::Result<[Generated; 2]> {
     Ok([
         file(OPTIONS_PAGE, &options_page())?,
         file(EXIT_CODES_PAGE, &exit_codes_page())?,
+        file(ERRORS_PAGE, &errors_page())?,
     ])
 }
 
@@ -72,6 +80,7 @@ fn options_page() -> Page {
         ("sessionctl-serve", "1"),
         ("sessionctl-options", "1"),
         (EXIT_CODES_PAGE, SECTION),
+        (ERRORS_PAGE, SECTION),
     ]);
     page
 }
@@ -305,6 +314,49 @@ fn exit_codes_page() -> Page {
         ("sessionctl-close-session", "1"),
         ("sessionctl-serve", "1"),
         (OPTIONS_PAGE, SECTION),
+        (ERRORS_PAGE, SECTION),
+    ]);
+    page
+}
+
+fn errors_page() -> Page {
+    let mut page = Page::begun(
+        ERRORS_PAGE,
+        SECTION,
+        "what the session server refuses, and what to try",
+    );
+    page.section("DESCRIPTION");
+    page.paragraph(
+        "What the server refuses, over the admin API and to web clients, it answers with a problem: a JSON document of the media \
+         type `application/problem+json` (RFC 9457). Its `type` is one of these, behind the words `urn:sessionctl:problem:`; it \
+         is stable, and what programs go by. `status` repeats the status of the answer, `title` says what it is, `detail` what \
+         happened this time. Some types have more members, such as `id`, `limit` or `retry_after` (milliseconds).",
+    );
+    page.paragraph(
+        "Two refusals have no body: the 401 of `/check` and of `/logout`. `sessionctl openapi` prints which route refuses what.",
+    );
+    page.section("TYPES");
+    for kind in ProblemType::ALL {
+        page.term(
+            &format!("`{}` ({}, {})", kind.name(), kind.status(), kind.title()),
+            &[
+                kind.meaning(),
+                &format!("Try: {}", kind.advice()),
+                &format!("Exit code: {}.", exit_of_problem(*kind).code()),
+            ],
+        );
+    }
+    page.section("EXIT CODES");
+    page.paragraph(
+        "The exit code is that of a command with one target that a server refuses so. Where nothing came back there is no \
+         problem either: `sessionctl-exit-codes(7)` has the codes for a server that cannot be reached, and for an answer that \
+         never came.",
+    );
+    page.see_also([
+        ("sessionctl", "1"),
+        ("sessionctl-serve", "1"),
+        (OPTIONS_PAGE, SECTION),
+        (EXIT_CODES_PAGE, SECTION),
     ]);
     page
 }

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 enum What {
     /// Completions for bash, zsh and fish.
     Completions,
-    /// Man pages: one for each command, the options, the exit codes.
+    /// Man pages: one for each command, the options, the exit codes, the errors.
     Man,
     /// A systemd unit that runs the server.
     Systemd,
