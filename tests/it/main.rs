@@ -60,4 +60,5 @@ mod store_commands;
 mod store_contract;
 mod sync_order;
 mod tidy;
+mod traefik;
 mod web;
