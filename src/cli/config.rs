@@ -298,10 +298,11 @@ fn read(path: &Path) -> Result<ConfigFile> {
             ))
             .into());
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.take(FILE_LIMIT)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {shown}"))?;
+    let text = String::from_utf8(bytes).map_err(|error| config_error(path, error.into()))?;
     toml::from_str(&text).map_err(|error| {
         let line = error
             .span()

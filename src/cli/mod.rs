@@ -43,6 +43,7 @@ use tokio::runtime::Builder;
 
 pub use self::exit::{EXIT_CODES, Exit};
 use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
+pub use self::list::write_sessions;
 use self::output::PROGRAM;
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;

@@ -238,7 +238,7 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
     };
     let all = |words: Vec<String>, separator: &str| match &words[..] {
         [] => "-".into(),
-        words => visible(&words.join(separator)).into_owned(),
+        words => words.join(separator),
     };
     let proxies = plan.trusted_proxies.iter().map(ToString::to_string);
     let (on_close, arguments): (String, &[String]) = match &plan.method {
@@ -271,6 +271,10 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
             format!("{} ({})", spec.show(&state.value), state.origin),
         )
     }));
+    // A file may name anything, also a path that would drive the terminal.
+    for (_, value) in &mut pairs {
+        *value = visible(value).into_owned();
+    }
     output.raw(&details(&pairs))
 }
 

@@ -11,6 +11,8 @@ mod admin_contract;
 mod app_client;
 mod application_routes;
 mod audit;
+mod browser;
+mod browser_sites;
 mod closing_commands;
 mod closing_contract;
 mod closing_steps;
@@ -24,6 +26,9 @@ mod faulty_disk;
 mod faulty_moments;
 mod faulty_store;
 mod forward_auth;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
+mod fuzz_corpora;
 mod generated;
 mod killer;
 mod killer_check;
