@@ -17,7 +17,7 @@ pub use self::config::config;
 pub use self::cookie::cookie;
 pub use self::forwarded::forwarded;
 pub use self::json::json;
-pub use self::table::table;
+pub use self::table::{csv_rows, table};
 pub use self::uuid::uuid;
 
 /// What takes any bytes.

@@ -46,7 +46,7 @@ pub fn table(bytes: &[u8]) {
 fn csv(sessions: &[Session]) {
     let text = written(Format::Csv, None, sessions);
     assert!(is_plain(&text), "{text:?}");
-    let rows = cells(&text);
+    let rows = csv_rows(&text);
     assert_eq!(rows.len(), 1 + sessions.len(), "{text:?}");
     for (row, session) in rows[1..].iter().zip(sessions) {
         assert_eq!(row.len(), rows[0].len(), "{text:?}");
@@ -66,7 +66,7 @@ fn csv(sessions: &[Session]) {
 }
 
 /// The rows of a CSV text (RFC 4180).
-fn cells(text: &str) -> Vec<Vec<String>> {
+pub fn csv_rows(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
     let mut is_quoted = false;
     let mut chars = text.chars().peekable();
