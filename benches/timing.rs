@@ -26,7 +26,7 @@ const LIMIT: f64 = 4.5;
 /// The share of the samples, from the quickest on, that are the server's doing.
 const KEPT: f64 = 0.9;
 
-/// A token that is well formed and differs from this one in its last characters, the first ones, or all.
+/// A well-formed token that differs from this one in its last characters alone, or from the first on.
 fn wrong(token: &Token, has_right_prefix: bool) -> String {
     let other = Token::mint().unwrap();
     let (right, other) = (token.expose(), other.expose());
@@ -121,7 +121,9 @@ fn main() {
     let samples = std::env::var("SAMPLES")
         .ok()
         .and_then(|text| text.parse().ok());
-    let samples = samples.unwrap_or(200_000);
+    // Cargo says so; run among the tests it is only to work, for a machine that does other things tells nothing.
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
+    let samples = samples.unwrap_or(if is_measured { 200_000 } else { 100 });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -156,7 +158,7 @@ fn main() {
     };
     let cookies = measure("a cookie", &web, samples, cookie, &cookie_token);
     let bearers = measure("an admin bearer", &admin, samples, bearer, &admin_token);
-    if !(cookies && bearers) {
+    if is_measured && !(cookies && bearers) {
         std::process::exit(1);
     }
 }
