@@ -688,7 +688,7 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__generate)
-            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help completions man systemd nginx caddy"
+            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help completions man systemd nginx caddy haproxy traefik"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

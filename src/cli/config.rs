@@ -325,7 +325,8 @@ fn add_from_file(layer: &mut Layer, name: &str, value: &toml::Value) -> Result<(
 
 /// Reads the file, if nobody else can have written it (S46).
 fn read(path: &Path) -> Result<ConfigFile> {
-    let text = guarded::read_text(path, Guard::NobodyElseWrites, "the server's user")?;
+    let bytes = guarded::read(path, Guard::NobodyElseWrites, "the server's user")?;
+    let text = String::from_utf8(bytes).map_err(|error| config_error(path, error.into()))?;
     toml::from_str(&text)
         .map_err(|error| config_error(path, anyhow::anyhow!(toml_mistake(&text, &error))))
 }

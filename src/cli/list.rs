@@ -1,5 +1,6 @@
 //! `sessionctl list`: page after page, as it comes.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -64,6 +65,19 @@ impl Operation for List {
         };
         Ok(conclude(output, &end, broken))
     }
+}
+
+/// Writes these sessions as `list` does, in the format and for the terminal of this output. `now` is what relative times are
+/// seen from.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn write_sessions(output: &mut Output, sessions: &[Session], now: Timestamp) -> io::Result<()> {
+    let mut rows = Rows::<Session>::new(output, now);
+    rows.begin(output)?;
+    rows.write(output, sessions)?;
+    let total = sessions.len();
+    rows.end(output, &format!("\"total\":{total},\"truncated\":false"))
 }
 
 fn query(after: Option<Seq>, left: usize) -> ListQuery {

@@ -52,9 +52,11 @@ use tokio::runtime::Builder;
 use self::connection::Connection;
 pub use self::exit::{EXIT_CODES, Exit};
 use self::exit::{Failure, exit_code_table, exit_of, server_in_the_way};
+pub use self::list::write_sessions;
 use self::output::PROGRAM;
 pub use self::output::{Format, Output, Stream};
 use self::target::Target;
+use self::text::visible;
 use crate::clock::Clock;
 use crate::registry::ON_CLOSE_VARIABLE;
 use crate::token::looks_like_secret;
@@ -465,9 +467,25 @@ fn refuse(args: &[OsString], error: &clap::Error, output: &mut Output) -> Exit {
             .advise("name sessions by UUID; put `--` before a UUID list");
         output.tell_error(&failure.into());
     } else {
-        output.tell(error.render().to_string().trim_end());
+        output.tell(told(args, error).trim_end());
     }
     Exit::Usage
+}
+
+/// What clap says of the arguments, which it repeats as they are, with nothing in it that would drive a terminal (S44). Its own
+/// lines stay, those that an argument would add do not.
+fn told(args: &[OsString], error: &clap::Error) -> String {
+    let mut told = error.render().to_string();
+    for arg in args.iter().filter_map(|arg| arg.to_str()) {
+        let value = arg.split_once('=').map(|(_, value)| value);
+        for repeated in [Some(arg), value].into_iter().flatten() {
+            if let Cow::Owned(shown) = visible(repeated) {
+                told = told.replace(repeated, &shown);
+            }
+        }
+    }
+    let lines: Vec<_> = told.lines().map(visible).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

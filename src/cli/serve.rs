@@ -284,7 +284,7 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
     let of_tls = |file: fn(&TlsFiles) -> &PathBuf| optional(&plan.tls.as_ref().map(file).cloned());
     let all = |words: Vec<String>, separator: &str| match &words[..] {
         [] => "-".into(),
-        words => visible(&words.join(separator)).into_owned(),
+        words => words.join(separator),
     };
     let proxies = plan.trusted_proxies.iter().map(ToString::to_string);
     let (on_close, arguments): (String, &[String]) = match &plan.method {
@@ -324,6 +324,10 @@ fn describe(plan: &Plan, output: &mut Output) -> io::Result<()> {
             format!("{} ({})", spec.show(&state.value), state.origin),
         )
     }));
+    // A file may name anything, also a path that would drive the terminal.
+    for (_, value) in &mut pairs {
+        *value = visible(value).into_owned();
+    }
     output.raw(&details(&pairs))
 }
 

@@ -20,6 +20,7 @@ use crate::context::{ContextError, Json, Name, Record};
 use crate::error::Error;
 use crate::json;
 use crate::session::{ProcessNumber, ProcessNumberError, SessionId, SessionIdError};
+use crate::token::looks_like_secret;
 use crate::wire::{BODY_LIMIT, CONTEXT_BODY_LIMIT, Fault, JSON, Route, WaitQuery};
 
 /// Time for a client to send its body.
@@ -134,7 +135,7 @@ pub(super) async fn known_query(request: Request, next: Next) -> Response {
 /// Reads the query.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
     let Query(query) =
-        Query::try_from_uri(uri).map_err(|error| Error::Invalid(error.body_text()))?;
+        Query::try_from_uri(uri).map_err(|error| not_understood(error.body_text()))?;
     Ok(query)
 }
 
@@ -209,7 +210,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     // First as a whole: a map would keep the last of two members with one name (S37).
     json::check(bytes)
         .and_then(|()| serde_json::from_slice(bytes))
-        .map_err(|error| Error::Invalid(format!("the body: {error}")).into())
+        .map_err(|error| not_understood(format!("the body: {error}")).into())
+}
+
+/// Says what is wrong, unless that repeats what may be a secret: a token that was pasted where a name belongs.
+fn not_understood(text: String) -> Error {
+    if looks_like_secret(&text) {
+        let text = "the request has something that looks like a secret in the wrong place; it is not repeated here";
+        return Error::Invalid(text.into());
+    }
+    Error::Invalid(text)
 }
 
 /// Why a handler answers with a problem.

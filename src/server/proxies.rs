@@ -24,13 +24,17 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client's address: the last one in the chain that is no trusted proxy's. What stands before it, the client may
-    /// have written itself.
     pub(super) fn client(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
-        let Peer::Tcp(peer) = peer else {
-            return None;
-        };
-        let mut client = peer.ip().to_canonical();
+        match peer {
+            Peer::Tcp(peer) => Some(self.client_behind(peer.ip(), headers)),
+            _ => None,
+        }
+    }
+
+    /// The client's address, of a request with these headers that came from `peer`: the last one in the chain of
+    /// `X-Forwarded-For` that is no trusted proxy's. What stands before it, the client may have written itself.
+    pub fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
         let said = headers.get_all(FORWARDED_FOR).iter().rev();
         let mut chain = said.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
         while self.contains(client) {
@@ -40,7 +44,7 @@ impl TrustedProxies {
                 None => break,
             }
         }
-        Some(client)
+        client
     }
 }
 

@@ -1,4 +1,4 @@
-//! Forward auth as it is shipped: the generated sites of nginx and Caddy, run by Debian's programs, in front of an application.
+//! Forward auth as it is shipped: the generated sites of nginx, Caddy and HAProxy, run by Debian's programs, in front of an application.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,7 @@ macro_rules! behind_each_proxy {
     ($($rule:ident),+ $(,)?) => {
         mod nginx { $(#[test] fn $rule() { super::$rule($crate::site::Proxy::Nginx); })+ }
         mod caddy { $(#[test] fn $rule() { super::$rule($crate::site::Proxy::Caddy); })+ }
+        mod haproxy { $(#[test] fn $rule() { super::$rule($crate::site::Proxy::Haproxy); })+ }
     };
 }
 
@@ -298,6 +299,10 @@ fn s24_identity_comes_from_the_check_alone(proxy: Proxy) {
                 assert_eq!(page.all(name), expected, "{name} after {forged:?}");
                 assert_eq!(entry.all(name), expected, "{name} after {forged:?}");
             }
+            // Another proxy behind this one would take away what is named here.
+            let named = [page.all("connection"), entry.all("connection")].concat();
+            let named = named.concat().to_lowercase();
+            assert!(!named.contains("session") && !named.contains("user"));
         }
     }
 }
@@ -419,6 +424,7 @@ fn the_readme_shows_the_recipes() {
     for (language, recipe, core) in [
         ("nginx", "nginx.conf", "auth_request /"),
         ("caddyfile", "Caddyfile", "forward_auth "),
+        ("haproxy", "haproxy.cfg", "http-request lua.sessionctl "),
     ] {
         let recipe = fs::read_to_string(root.join("src/cli/generate").join(recipe)).unwrap();
         let fence = format!("```{language}\n");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessionctl::admin::{Admin as _, Ending, SetRequest};
+use sessionctl::admin::{Admin as _, Ending, HistoryQuery, ListQuery, LockQuery, SetRequest};
 use sessionctl::error::Error;
 use sessionctl::options::{FIXED_OPTIONS, OPTIONS, OptionSpec, Options, Origin, Value};
 use sessionctl::session::{Cause, Mode, SessionId, State};
@@ -26,6 +26,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c14_all_or_nothing_is_set,
     s50_what_the_server_trusts_is_not_set_over_the_api,
     s13_idle_and_absolute_time_outs_are_enforced_by_the_server,
+    s17_a_list_that_is_polled_keeps_nobody_alive,
     s14_setting_the_wall_clock_moves_nothing,
 });
 
@@ -422,6 +423,37 @@ async fn s13_idle_and_absolute_time_outs_are_enforced_by_the_server<P: Place>() 
             .is_some();
         assert_eq!(is_in, passed < 6, "{passed}");
         assert_eq!(place.is_live(&silent).await, passed < 2, "{passed}");
+    }
+}
+
+/// Whoever looks on, ten times a second, for longer than the idle limit.
+async fn s17_a_list_that_is_polled_keeps_nobody_alive<P: Place>() {
+    let idle = Duration::from_secs(2);
+    let options = Options {
+        inactive_session_timeout: idle,
+        ..roomy()
+    };
+    let place = P::start(options, Work::ByHand).await;
+    let (id, token) = place.enter().await;
+    let before = place.admin().show(id).await.unwrap().session;
+    let tick = Duration::from_millis(100);
+    for tenth in 1..=30 {
+        place.clock().advance(tick);
+        let is_due = tick * tenth >= idle;
+        place.admin().list(ListQuery::default()).await.unwrap();
+        place.admin().stats().await.unwrap();
+        place
+            .admin()
+            .history(HistoryQuery::default())
+            .await
+            .unwrap();
+        place.admin().locks(LockQuery::default()).await.unwrap();
+        if let Ok(shown) = place.admin().show(id).await {
+            let now = shown.session;
+            assert_eq!(now.last_request_at, before.last_request_at);
+            assert_eq!(now.expires_at, before.expires_at);
+        }
+        assert_eq!(place.is_live(&token).await, !is_due, "{tenth}");
     }
 }
 

@@ -25,6 +25,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub(crate) enum Proxy {
     Nginx,
     Caddy,
+    Haproxy,
 }
 
 /// What a test changes in a site.
@@ -66,15 +67,18 @@ impl Site {
         let sandbox = Sandbox::new();
         let server = Self::serve(&sandbox, plan.web);
         let application = Application::start();
-        let mut recipe = recipe(&sandbox, plan.proxy);
-        let ports = [
-            ("127.0.0.1:8080", server.web.trim_start_matches("http://")),
-            ("127.0.0.1:3000", &application.address.to_string()),
-        ];
-        for (text, new) in ports.into_iter().chain(plan.instead) {
-            assert!(recipe.contains(text), "{text:?} in {recipe}");
-            recipe = recipe.replace(text, new);
+        let recipe = recipe(&sandbox, plan.proxy);
+        let asked = server.web.trim_start_matches("http://");
+        let behind = application.address.to_string();
+        let mut instead = vec![("127.0.0.1:8080", asked), ("127.0.0.1:3000", &behind)];
+        let lua = sandbox.path("recipe/sessionctl.lua");
+        if plan.proxy == Proxy::Haproxy {
+            let script = fs::read_to_string(&lua).unwrap();
+            fs::write(&lua, replaced(&script, &instead[..1])).unwrap();
+            instead[0] = ("/etc/haproxy/sessionctl.lua", lua.to_str().unwrap());
         }
+        instead.extend(plan.instead);
+        let recipe = replaced(&recipe, &instead);
         let proxy = Running::start(&sandbox, plan.proxy, &recipe, plan.above);
         Self {
             sandbox,
@@ -131,10 +135,18 @@ impl Site {
         self.proxy.address
     }
 
-    /// What nginx or Caddy logged.
+    /// What the proxy logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.sandbox.path("proxy.log")).unwrap_or_default()
     }
+}
+
+/// The text with each of these texts, which it has, replaced by another.
+fn replaced(text: &str, instead: &[(&str, &str)]) -> String {
+    instead.iter().fold(text.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "{old:?} in {text}");
+        text.replace(old, new)
+    })
 }
 
 /// What `sessionctl generate` writes.
@@ -142,6 +154,7 @@ fn recipe(sandbox: &Sandbox, proxy: Proxy) -> String {
     let (what, name) = match proxy {
         Proxy::Nginx => ("nginx", "sessionctl.conf"),
         Proxy::Caddy => ("caddy", "sessionctl.caddyfile"),
+        Proxy::Haproxy => ("haproxy", "sessionctl.cfg"),
     };
     let directory = sandbox.path("recipe");
     sandbox
@@ -170,6 +183,7 @@ impl Running {
         let mut command = match proxy {
             Proxy::Nginx => nginx(sandbox, recipe, above, address),
             Proxy::Caddy => caddy(sandbox, recipe, address),
+            Proxy::Haproxy => haproxy(sandbox, recipe, address),
         };
         let child = command.spawn();
         let mut running = Self {
@@ -223,6 +237,22 @@ fn caddy(sandbox: &Sandbox, recipe: &str, address: SocketAddr) -> Command {
     let mut command = command(sandbox, "caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]);
     command.arg(config);
+    command
+}
+
+/// In the foreground; one thread is enough for a test.
+fn haproxy(sandbox: &Sandbox, recipe: &str, address: SocketAddr) -> Command {
+    let config = sandbox.path("sessionctl.cfg");
+    fs::write(&config, recipe.replace(LISTEN, &address.to_string())).unwrap();
+    let above = sandbox.path("haproxy.cfg");
+    fs::write(&above, "global\n    nbthread 1\n").unwrap();
+    let mut command = command(sandbox, "haproxy");
+    command
+        .arg("-db")
+        .arg("-f")
+        .arg(above)
+        .arg("-f")
+        .arg(config);
     command
 }
 

@@ -1,4 +1,4 @@
-//! `sessionctl generate`: completions and man pages from the same tables as `--help`; a systemd unit; sites of nginx and Caddy.
+//! `sessionctl generate`: completions and man pages from the same tables as `--help`; a systemd unit; sites of proxies.
 
 mod commands;
 mod manual;
@@ -23,6 +23,13 @@ const NGINX_SITE: &str = include_str!("nginx.conf");
 /// The site that has Caddy ask about every request.
 const CADDY_SITE: &str = include_str!("Caddyfile");
 
+/// The site that has HAProxy ask about every request; it does so in Lua.
+const HAPROXY_SITE: &str = include_str!("haproxy.cfg");
+const HAPROXY_LUA: &str = include_str!("haproxy.lua");
+
+/// The routers and middlewares that have Traefik ask about every request.
+const TRAEFIK_SITE: &str = include_str!("traefik.toml");
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// What to write
@@ -44,6 +51,10 @@ enum What {
     Nginx,
     /// A site of Caddy whose application only live sessions reach.
     Caddy,
+    /// A site of HAProxy whose application only live sessions reach, and its Lua.
+    Haproxy,
+    /// A dynamic configuration of Traefik whose application only live sessions reach.
+    Traefik,
 }
 
 /// A generated file.
@@ -61,9 +72,14 @@ pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) 
             pages.extend(manual::pages()?);
             pages
         }
-        What::Systemd => fixed("sessionctl.service", SYSTEMD_UNIT),
-        What::Nginx => fixed("sessionctl.conf", NGINX_SITE),
-        What::Caddy => fixed("sessionctl.caddyfile", CADDY_SITE),
+        What::Systemd => fixed(&[("sessionctl.service", SYSTEMD_UNIT)]),
+        What::Nginx => fixed(&[("sessionctl.conf", NGINX_SITE)]),
+        What::Caddy => fixed(&[("sessionctl.caddyfile", CADDY_SITE)]),
+        What::Haproxy => fixed(&[
+            ("sessionctl.cfg", HAPROXY_SITE),
+            ("sessionctl.lua", HAPROXY_LUA),
+        ]),
+        What::Traefik => fixed(&[("sessionctl.toml", TRAEFIK_SITE)]),
     };
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -77,12 +93,13 @@ pub(super) fn run(arguments: &Arguments, command: Command, output: &mut Output) 
     Ok(Exit::Done)
 }
 
-/// A file that is the same for everybody.
-fn fixed(name: &str, text: &str) -> Vec<Generated> {
-    vec![Generated {
-        name: name.into(),
-        bytes: text.into(),
-    }]
+/// Files that are the same for everybody.
+fn fixed(files: &[(&str, &str)]) -> Vec<Generated> {
+    let file = |(name, text): &(&str, &str)| Generated {
+        name: (*name).into(),
+        bytes: (*text).into(),
+    };
+    files.iter().map(file).collect()
 }
 
 fn completions(mut command: Command) -> Vec<Generated> {
