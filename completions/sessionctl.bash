@@ -600,12 +600,16 @@ _sessionctl() {
             return 0
             ;;
         sessionctl__subcmd__doctor)
-            opts="-o -q -v -h --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
+            opts="-o -q -v -h --config --server --local --profile --token-file --token-stdin --cacert --insecure --output --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

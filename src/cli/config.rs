@@ -67,6 +67,16 @@ pub(super) struct Flags {
     options: OptionFlags,
 }
 
+impl Flags {
+    /// As if nothing was given but a file.
+    pub(super) fn of_file(file: PathBuf) -> Self {
+        Self {
+            config: Some(file),
+            ..Self::default()
+        }
+    }
+}
+
 /// A flag for every option of the table; what was given is checked together with the file.
 #[derive(Debug, Default)]
 struct OptionFlags(Vec<(&'static OptionSpec, String)>);

@@ -1,10 +1,10 @@
 //! What checks have found: each line ok, warn or fail, with what to do about it.
 
-use anyhow::Result;
+use anyhow::{Error as AnyError, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::exit::Exit;
+use super::exit::{Again, Exit, advice};
 use super::output::{Format, Output};
 use super::text::visible;
 use crate::wire::SCHEMA;
@@ -53,6 +53,24 @@ impl Findings {
         fix: Option<String>,
     ) {
         self.add(check, Status::Fail, Some(detail.into()), fix);
+    }
+
+    /// Adds a check that failed with an error: why, and what to try.
+    pub(super) fn fault(
+        &mut self,
+        check: impl Into<String>,
+        error: impl Into<AnyError>,
+        again: Again<'_>,
+    ) {
+        let error = error.into();
+        let mut told: Vec<String> = Vec::new();
+        for cause in error.chain().map(ToString::to_string) {
+            // Some errors repeat what lies under them.
+            if !told.iter().any(|above| above.contains(&cause)) {
+                told.push(cause);
+            }
+        }
+        self.fail(check, told.join(": "), advice(&error, again));
     }
 
     fn add(

@@ -315,7 +315,7 @@ fn dispatch(cli: Cli, surroundings: Surroundings, output: &mut Output) -> Result
             &asker.clock,
             asker.output,
         ),
-        Command::Doctor(doctor::Arguments {}) => doctor::run(asker),
+        Command::Doctor(arguments) => doctor::run(arguments, asker),
         Command::Generate(arguments) => generate::run(&arguments, Cli::command(), asker.output),
         Command::Openapi(openapi::Arguments {}) => openapi::run(asker.output),
         Command::List(arguments) => asker.ask(list::List(arguments)),

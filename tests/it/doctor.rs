@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 
 use crate::sandbox::{Ran, Sandbox};
+use crate::tls::{Authority, CERTIFICATE, KEY, VALID};
 
 /// Whether a check was made whose text has these words.
 fn is_checked(ran: &Ran, words: &str) -> bool {
@@ -46,6 +47,10 @@ fn a_server_that_is_well() {
         "has not stopped acknowledging changes (",
         "room for sessions (1 of 100)",
         "closed to others",
+        "cookies go over https alone",
+        "opens only so many sessions",
+        "no token is over, or nearly",
+        "the audit record is what was written (1 record)",
         "its disk has room",
         "whole database",
         "nothing that was acknowledged is missing",
@@ -190,4 +195,148 @@ fn what_is_named_is_looked_at_and_nothing_else() {
         refused.stderr
     );
     sandbox.run(&["--local", directory, "store", "check"]).ok();
+}
+
+/// What an operator has let slip: tokens, the record, options.
+#[test]
+fn a_server_that_lets_in_more_than_it_should() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["--cookie-secure", "off", "--open-rate", "off"]);
+    let create = |name: &str, expires: &str| {
+        let arguments = [
+            "token",
+            "create",
+            "--role",
+            "viewer",
+            "--name",
+            name,
+            "--expires",
+            expires,
+        ];
+        sandbox.run(&arguments).ok()
+    };
+    create("soon", "13d");
+    create("later", "15d");
+    create("endless", "never");
+    let ran = doctor(&sandbox, &[]);
+    assert_eq!(ran.code, 0, "warnings are no failures: {}", ran.stderr);
+    for words in [
+        "cookies go over https alone",
+        "opens only so many sessions",
+        "no token is over, or nearly",
+        "every token has an end",
+    ] {
+        assert_eq!(status(&ran, words), "warn", "{}", ran.stdout);
+    }
+    assert!(ran.stdout.contains("soon is good until") && ran.stdout.contains("endless has none"));
+    assert!(!ran.stdout.contains("later is good"), "{}", ran.stdout);
+    let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    let changed = "UPDATE audit SET actor = 'uid:7' WHERE seq = (SELECT min(seq) FROM audit)";
+    assert_eq!(disk.execute(changed, []).unwrap(), 1);
+    let ran = doctor(&sandbox, &["--server", &server.admin]);
+    let found = status(&ran, "the audit record is what was written (");
+    assert_eq!((ran.code, found.as_str()), (10, "fail"));
+}
+
+/// Each fault of a configuration is found by itself, with what to do.
+#[test]
+fn what_serve_is_configured_with() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("server.toml");
+    let path = |name: &str| sandbox.path(name).display().to_string();
+    let looked_at = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let config = file.to_str().unwrap();
+        let data = sandbox.data();
+        fs::create_dir_all(&data).unwrap();
+        let local = ["--local", data.to_str().unwrap(), "-o", "json", "doctor"];
+        sandbox.run(&[&local[..], &["--config", config]].concat())
+    };
+    let well = looked_at("");
+    for words in [
+        "serve understands",
+        "lets in whom it should",
+        "nobody else chooses",
+        "proxy with TLS",
+        "only proxies are believed",
+    ] {
+        assert_eq!(status(&well, words), "ok", "{}", well.stdout);
+    }
+    let token = sandbox.path("token");
+    fs::write(&token, "x").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&token, sandbox.path("link")).unwrap();
+    let script = sandbox.script("method", "true");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o777)).unwrap();
+    let port = "admin = \"127.0.0.1:0\"";
+    for (text, words, expected) in [
+        ("unknown = 1".into(), "serve understands", "fail"),
+        (
+            "admin = \"0.0.0.0:1\"".into(),
+            "lets in whom it should",
+            "fail",
+        ),
+        (port.into(), "lets in whom it should", "fail"),
+        (
+            format!("{port}\nadmin_token_file = {:?}", path("token")),
+            "its owner's alone",
+            "fail",
+        ),
+        (
+            format!("{port}\nadmin_token_file = {:?}", path("link")),
+            "its owner's alone",
+            "fail",
+        ),
+        (
+            format!("{port}\nadmin_token_file = {:?}", path("new")),
+            "its owner's alone",
+            "ok",
+        ),
+        (
+            format!("on_close = {script:?}"),
+            "nobody else chooses",
+            "fail",
+        ),
+        ("web = \"0.0.0.0:80\"".into(), "proxy with TLS", "warn"),
+        (
+            "trusted_proxies = [\"0.0.0.0/0\"]".into(),
+            "only proxies are believed",
+            "fail",
+        ),
+    ] {
+        let ran = looked_at(&text);
+        assert_eq!(status(&ran, words), expected, "{text}: {}", ran.stdout);
+    }
+    let tls = format!(
+        "{port}\nadmin_token_file = {:?}\ntls_cert = {:?}\ntls_key = {:?}",
+        path("new"),
+        path(CERTIFICATE),
+        path(KEY)
+    );
+    let authority = Authority::new();
+    for (years, expected) in [
+        (VALID, "ok"),
+        ((2020, 2021), "fail"),
+        ((4000, 4001), "fail"),
+    ] {
+        authority.issue(&["localhost"], years).put(&sandbox);
+        let ran = looked_at(&tls);
+        assert_eq!(status(&ran, "can be served"), "ok", "{}", ran.stdout);
+        assert_eq!(
+            status(&ran, "certificate is valid"),
+            expected,
+            "{}",
+            ran.stdout
+        );
+    }
+    fs::set_permissions(sandbox.path(KEY), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = looked_at(&tls);
+    assert_eq!(status(&ran, "can be served"), "fail", "{}", ran.stdout);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = looked_at("");
+    assert_eq!(
+        (ran.code, status(&ran, "serve understands").as_str()),
+        (10, "fail")
+    );
+    assert!(ran.stdout.contains("chmod go-w"), "{}", ran.stdout);
 }
