@@ -120,6 +120,13 @@ fn s01_s06_nothing_but_the_token_in_the_cookie_lets_in() {
             expected
         );
         assert_eq!(refusal(&format!("/check?sid={spelling}"), &[]), expected);
+        for header in ["X-Session-Id", "X-Session", "Remote-User", "4DSID", COOKIE] {
+            assert_eq!(
+                refusal("/check", &[(header, &spelling)]),
+                expected,
+                "{header}"
+            );
+        }
     }
     assert_eq!(refusal(&format!("/check?sid={token}"), &[]), expected);
     assert_eq!(refusal("/check", &[("X-Session", token)]), expected);
