@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::session::words;
+use crate::session::{SessionId, words};
 use crate::token::{Token, TokenHash};
 
 /// Characters that the name of a token may have.
@@ -94,7 +94,10 @@ impl TryFrom<String> for TokenName {
             ))
         } else if crate::token::looks_like_secret(&text) {
             Err("this looks like a token and not like the name of one".into())
-        } else if [ADMIN_FILE_TOKEN, APP_FILE_TOKEN].contains(&text.as_str()) {
+        } else if [ADMIN_FILE_TOKEN, APP_FILE_TOKEN]
+            .iter()
+            .any(|file| text.eq_ignore_ascii_case(file))
+        {
             Err(format!(
                 "{text} is the name of the token that serve reads from a file"
             ))
@@ -196,10 +199,14 @@ pub struct Grant {
 /// A request of the admin API that was refused before anything was asked of the sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRefusal {
-    /// Who: an address, a user of this machine, the name of a token.
+    /// Who: an address or its network, a user of this machine, the name of a token.
     pub source: Actor,
-    /// What was asked for. Untrusted text.
+    /// What was asked for: a route, and nothing that the caller wrote.
     pub request: String,
+    /// The session that it was about.
+    pub session: Option<SessionId>,
+    /// Why.
+    pub why: String,
     /// Whether a token was presented that is nobody's: a guess, or one that was revoked or has expired.
     pub is_guess: bool,
 }
@@ -218,8 +225,19 @@ pub trait Access: Send + Sync {
     /// Is ready soon after a token lets nobody in any more: at most half a second.
     fn until_gone(&self, token: TokenHash) -> impl Future<Output = ()> + Send;
 
-    /// Keeps account of a refusal: the first one of a source in a minute is in the audit record before this answers, further
-    /// ones are counted there at the minute's end (S32).
+    /// Puts into the audit record, before this answers, that an operator does what is an application's (S32).
+    ///
+    /// # Errors
+    /// When the record cannot be kept: then it is not to be done.
+    fn act_as_application(
+        &self,
+        actor: &Actor,
+        request: String,
+        session: Option<SessionId>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Keeps account of a refusal: the first one of a source in a minute is in the log and, before this answers, in the audit
+    /// record; further ones are counted there at the minute's end (S32).
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] when the source has presented too many tokens that are nobody's (S31).

@@ -30,10 +30,17 @@ words! {
         CreateToken = "create_token",
         /// An admin token was revoked.
         RevokeToken = "revoke_token",
+        /// An operator worked with what is an application's: read values, changed them, ended a process, signed a user in.
+        ActAsApplication = "act_as_application",
         /// Requests of the admin API were refused.
         RefuseAccess = "refuse_access",
+        /// A record that no version of this program writes: it was changed.
+        Unreadable = "unreadable",
     }
 }
+
+/// What the name of somebody begins with whom nobody knows.
+const UNKNOWN: &str = "address:";
 
 /// Who acts, for the record: `uid:1000`, `token:admin`, `client`, `server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +73,12 @@ impl Actor {
 
     /// Somebody nobody knows, at an address.
     pub fn unknown(address: &str) -> Self {
-        Self::named(format!("address:{address}"))
+        Self::named(format!("{UNKNOWN}{address}"))
+    }
+
+    /// Whether nobody knows who it is.
+    pub fn is_unknown(&self) -> bool {
+        self.name.starts_with(UNKNOWN)
     }
 
     fn named(name: String) -> Self {
@@ -255,6 +267,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Adds a record that cannot be read.
+    pub fn add_unreadable(&mut self, seq: Seq) {
+        self.records += 1;
+        self.broken_at.get_or_insert(seq);
+    }
+
     /// Adds the next record.
     pub fn add(&mut self, record: &AuditRecord) {
         let expected = hash_of(self.last, record.seq, &record.order);

@@ -1,6 +1,7 @@
 //! Secrets: the session cookie's value and the admin API's bearer token. Minted, hashed and redacted here; only the
 //! SHA-256 ever leaves for a store (S02, S03).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -87,6 +88,25 @@ pub fn looks_like_secret(text: &str) -> bool {
     })
 }
 
+/// A text without what has the form of a token in it, for whoever is told of it.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    if !looks_like_secret(text) {
+        return Cow::Borrowed(text);
+    }
+    let is_base64url = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut shown = String::new();
+    for part in text.split_inclusive(|c| !is_base64url(c)) {
+        let run = part.trim_end_matches(|c| !is_base64url(c));
+        if looks_like_secret(run) {
+            shown.push_str("***");
+            shown.push_str(&part[run.len()..]);
+        } else {
+            shown.push_str(part);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +148,17 @@ mod tests {
         let zero = "A".repeat(43);
         assert!(Token::parse(&zero).is_some());
         assert!(Token::parse(&format!("{}B", &zero[1..])).is_none());
+    }
+
+    #[test]
+    fn s42_a_secret_in_a_text_is_masked() {
+        let token = Token::mint().unwrap();
+        let secret = token.expose();
+        let text = format!("cannot read /home/ana/{secret}: no such file ({secret})");
+        let shown = "cannot read /home/ana/***: no such file (***)";
+        assert_eq!(masked(&text), shown);
+        assert_eq!(masked(secret), "***");
+        assert!(matches!(masked(shown), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::exit::{Again, Exit, Failure, advice};
 use super::method::absolute;
 use super::output::PROGRAM;
+use super::quoted;
 use super::target::read_token;
 use super::token_file::NewTokenFile;
 use crate::server::{AdminListener, Tls};
@@ -234,6 +235,7 @@ fn bind_socket(path: &Path, is_for_groups: bool) -> Result<UnixListener> {
         made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(directory_mode)))
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
     }
+    check_directory_of(path)?;
     match path.symlink_metadata() {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             let text = format!("{shown} is there and not a socket");
@@ -258,6 +260,29 @@ fn bind_socket(path: &Path, is_for_groups: bool) -> Result<UnixListener> {
         tell_if_out_of_reach(path);
     }
     Ok(listener)
+}
+
+/// Whoever can write a directory puts a socket of his own in the place of ours, and commands that ask there are lied to.
+fn check_directory_of(path: &Path) -> Result<()> {
+    let path = absolute(path);
+    let directory = path.parent().unwrap_or(&path);
+    let metadata = directory
+        .metadata()
+        .with_context(|| format!("cannot look at {}", directory.display()))?;
+    let is_sticky = metadata.mode() & 0o1000 != 0;
+    if metadata.mode() & 0o022 == 0 || is_sticky {
+        return Ok(());
+    }
+    let text = format!(
+        "others can write {}, the directory of the admin socket",
+        directory.display()
+    );
+    Err(Failure::new(Exit::Config, text)
+        .advise(format!(
+            "chmod go-w {}, or another path with --admin",
+            quoted(&directory.to_string_lossy())
+        ))
+        .into())
 }
 
 /// A group with a role comes to nothing in a directory that its users cannot enter.

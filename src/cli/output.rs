@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::exit::{Again, advice, is_closed_stdout};
 use super::text::{json, shorten, visible, width};
 
+use crate::token::masked;
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -167,18 +169,20 @@ impl Output {
         if is_closed_stdout(error) {
             return;
         }
-        self.tell(&format!("error: {}", visible(&error.to_string())));
+        // A secret that was given where a name belongs is in no message.
+        let shown = |text: &str| visible(&masked(text)).into_owned();
+        self.tell(&format!("error: {}", shown(&error.to_string())));
         let mut told = error.to_string();
         for cause in error.chain().skip(1) {
             let cause = cause.to_string();
             // Some errors repeat what lies under them.
             if !told.contains(&cause) {
-                self.tell(&format!("cause: {}", visible(&cause)));
+                self.tell(&format!("cause: {}", shown(&cause)));
                 told = cause;
             }
         }
         if let Some(advice) = advice(error, self.again()) {
-            self.tell(&format!("try:   {}", visible(&advice)));
+            self.tell(&format!("try:   {}", shown(&advice)));
         }
     }
 }

@@ -108,9 +108,21 @@ fn check(plan: &Plan) -> Result<()> {
     let admin_token_file = plan.admin_token_file.as_deref();
     check_admin(&plan.admin, admin_token_file, plan.tls.is_some())?;
     check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
+    check_groups(plan)?;
     plan.tls.as_ref().map(TlsFiles::read).transpose()?;
     method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
     Ok(())
+}
+
+/// Refuses roles that come to nothing: at a port nobody is known by a group.
+fn check_groups(plan: &Plan) -> Result<()> {
+    if plan.group_roles.is_empty() || matches!(plan.admin, AdminAddress::Unix(_)) {
+        return Ok(());
+    }
+    let text = "[group_roles] is for an admin socket; at a port whoever comes needs a token";
+    Err(Failure::new(Exit::Config, text)
+        .advise("--admin unix:PATH, or `sessionctl token create` and no [group_roles]")
+        .into())
 }
 
 /// Ends the process at the second signal, in the middle of whatever hangs. Not by returning: whoever lets go of the store

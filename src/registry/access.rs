@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::application::unexpected;
 use super::{Registry, tell_failure_of_store};
 use crate::access::{
     Access, AccessRefusal, AdminToken, Grant, MintedToken, TOKEN_LIMIT, TokenName, TokenRequest,
@@ -11,6 +12,7 @@ use crate::access::{
 use crate::audit::{Action, Actor, Order};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::session::SessionId;
 use crate::store::{Applied, Change, NewToken, Store};
 use crate::token::{Token, TokenHash};
 
@@ -23,15 +25,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Tokens that are nobody's which one source may present in a minute.
 const GUESSES_PER_MINUTE: u64 = 20;
 
-/// Sources that are told apart in a minute; more are counted together.
-const SOURCES: usize = 256;
+/// Strangers, by their networks, that are told apart in a minute; more are counted together.
+const STRANGERS: usize = 256;
 
-/// Characters of a refused request that are kept.
-const REQUEST_LIMIT: usize = 200;
-
-/// Requests that were refused, by source.
+/// Requests that were refused, by source. Whoever has a name is told apart from everybody: no crowd of strangers hides them.
 #[derive(Default)]
-pub(super) struct Refusals(Mutex<HashMap<String, Counted>>);
+pub(super) struct Refusals(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    named: HashMap<String, Counted>,
+    strangers: HashMap<String, Counted>,
+    /// Strangers for whom there was no place any more.
+    others: Option<Counted>,
+}
 
 /// What a source was refused in its minute.
 struct Counted {
@@ -40,6 +47,21 @@ struct Counted {
     /// All of them; the first one is in the record already.
     refused: u64,
     guesses: u64,
+}
+
+impl Counted {
+    fn new(source: Actor, since: Timestamp) -> Self {
+        Self {
+            source,
+            since,
+            refused: 0,
+            guesses: 0,
+        }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.since.plus(MINUTE) <= now
+    }
 }
 
 /// What is to be done about a refusal.
@@ -52,36 +74,44 @@ struct Counting {
 
 impl Refusals {
     fn count(&self, refusal: &AccessRefusal, now: Timestamp) -> Counting {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = refusal.source.to_string();
-        let mut source = refusal.source.clone();
-        if !sources.contains_key(&key) && sources.len() >= SOURCES {
-            source = Actor::unknown("others");
-            key = source.to_string();
-        }
-        let counted = sources.entry(key).or_insert_with(|| Counted {
-            source: source.clone(),
-            since: now,
-            refused: 0,
-            guesses: 0,
-        });
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = refusal.source.to_string();
+        let new = || Counted::new(refusal.source.clone(), now);
+        let (counted, is_one) = if !refusal.source.is_unknown() {
+            (counts.named.entry(key).or_insert_with(new), true)
+        } else if counts.strangers.contains_key(&key) || counts.strangers.len() < STRANGERS {
+            (counts.strangers.entry(key).or_insert_with(new), true)
+        } else {
+            let others = || Counted::new(Actor::unknown("others"), now);
+            (counts.others.get_or_insert_with(others), false)
+        };
         counted.refused += 1;
         counted.guesses += u64::from(refusal.is_guess);
-        let is_too_many = refusal.is_guess && counted.guesses > GUESSES_PER_MINUTE;
+        // Of those who are counted together, none has done too much.
+        let is_too_many = is_one && refusal.is_guess && counted.guesses > GUESSES_PER_MINUTE;
         Counting {
-            first: (counted.refused == 1).then_some(source),
+            first: (counted.refused == 1).then(|| counted.source.clone()),
             too_many: is_too_many.then(|| counted.since.plus(MINUTE).since(now)),
         }
     }
 
     /// Takes out whose minute is over, or all.
     fn take(&self, now: Timestamp, all: bool) -> Vec<Counted> {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = |_: &String, counted: &mut Counted| all || counted.since.plus(MINUTE) <= now;
-        sources
-            .extract_if(is_over)
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |counted: &Counted| all || counted.is_over(now);
+        let Counts {
+            named,
+            strangers,
+            others,
+        } = &mut *counts;
+        let of_others = others.take_if(|counted| is_over(counted));
+        let mut taken: Vec<Counted> = [named, strangers]
+            .into_iter()
+            .flat_map(|sources| sources.extract_if(|_, counted| is_over(counted)))
             .map(|(_, counted)| counted)
-            .collect()
+            .collect();
+        taken.extend(of_others);
+        taken
     }
 }
 
@@ -128,11 +158,12 @@ impl<S: Store> Registry<S> {
             Applied::TooManyTokens => Err(Error::Invalid(format!(
                 "there are {TOKEN_LIMIT} tokens, as many as there may be; revoke some"
             ))),
-            _ => {
+            Applied::Done => {
                 let (name, role) = (&token.name, token.role);
                 tracing::info!(%actor, %name, %role, "admin token made");
                 Ok(MintedToken { token, secret })
             }
+            applied => Err(unexpected(&applied)),
         }
     }
 
@@ -143,33 +174,36 @@ impl<S: Store> Registry<S> {
         };
         match self.inner.store.apply(revoke, self.now()).await? {
             Applied::NoToken => Err(Error::NoToken { name: name.into() }),
-            _ => {
+            Applied::Done => {
                 tracing::info!(%actor, %name, "admin token revoked");
                 Ok(())
             }
+            applied => Err(unexpected(&applied)),
         }
     }
 
-    /// Puts into the audit record what was refused after the first time: of whose minute is over, or of all.
+    /// Puts into the audit record, and into the log, what was refused after the first time: of whose minute is over, or of all.
     pub(super) async fn record_refusals(&self, all: bool) {
         let now = self.now();
-        for counted in self.inner.refusals.take(now, all) {
+        let more = |counted: Counted| {
             let more = counted.refused - 1;
-            if more == 0 {
-                continue;
-            }
             let within = counted.since.plus(MINUTE).min(now).since(counted.since);
             let text = format!("{more} more within {} s", within.as_secs());
-            self.record_refusal(&counted.source, text).await;
+            (more > 0).then(|| Order::by(&counted.source, Action::RefuseAccess, text, now))
+        };
+        let taken = self.inner.refusals.take(now, all);
+        let orders: Vec<Order> = taken.into_iter().filter_map(more).collect();
+        for order in &orders {
+            let more = order.detail.as_deref().unwrap_or_default();
+            tracing::warn!(source = order.actor, "admin requests refused: {more}");
+        }
+        if !orders.is_empty() {
+            self.record(orders).await;
         }
     }
 
-    async fn record_refusal(&self, source: &Actor, text: String) {
-        let order = Order::by(source, Action::RefuseAccess, text, self.now());
-        let recorded = self
-            .inner
-            .store
-            .apply(Change::Record(order.into()), self.now());
+    async fn record(&self, orders: Vec<Order>) {
+        let recorded = self.inner.store.apply(Change::Record(orders), self.now());
         if let Err(error) = recorded.await {
             // Refused it is, recorded or not.
             tell_failure_of_store(&error, "a refusal is not in the audit record");
@@ -206,11 +240,41 @@ impl<S: Store> Access for Registry<S> {
         }
     }
 
+    async fn act_as_application(
+        &self,
+        actor: &Actor,
+        request: String,
+        session: Option<SessionId>,
+    ) -> Result<(), Error> {
+        let order = Order {
+            session,
+            ..Order::by(actor, Action::ActAsApplication, request, self.now())
+        };
+        let record = Change::Record(vec![order]);
+        match self.inner.store.apply(record, self.now()).await? {
+            Applied::Done => Ok(()),
+            applied => Err(unexpected(&applied)),
+        }
+    }
+
     async fn refused(&self, refusal: AccessRefusal) -> Result<(), Error> {
         let Counting { first, too_many } = self.inner.refusals.count(&refusal, self.now());
         if let Some(source) = first {
-            let request = refusal.request.chars().take(REQUEST_LIMIT).collect();
-            self.record_refusal(&source, request).await;
+            let AccessRefusal {
+                request,
+                session,
+                why,
+                ..
+            } = refusal;
+            let via = source.via().unwrap_or_default();
+            let id = session.map(|id| id.to_string()).unwrap_or_default();
+            tracing::warn!(%source, via, request, id, "admin request refused: {why}");
+            let detail = format!("{request}: {why}");
+            let order = Order {
+                session,
+                ..Order::by(&source, Action::RefuseAccess, detail, self.now())
+            };
+            self.record(vec![order]).await;
         }
         match too_many {
             Some(retry_after) => Err(Error::TooManyAttempts { retry_after }),
@@ -227,6 +291,8 @@ mod tests {
         AccessRefusal {
             source: Actor::unknown(address),
             request: "GET /v1/sessions".into(),
+            session: None,
+            why: "not authenticated".into(),
             is_guess: true,
         }
     }
@@ -277,11 +343,26 @@ mod tests {
             );
             usize::from(counting.first.is_some())
         };
-        assert_eq!((0..5_000).map(first).sum::<usize>(), SOURCES + 1);
+        assert_eq!((0..5_000).map(first).sum::<usize>(), STRANGERS + 1);
+        // Of a crowd none is told to wait for what others did, and nobody with a name is lost in it.
+        assert!(
+            refusals
+                .count(&guess("198.51.100.1"), at(1))
+                .too_many
+                .is_none()
+        );
+        let named = AccessRefusal {
+            source: Actor::token("ci"),
+            ..guess("198.51.100.1")
+        };
+        assert_eq!(
+            refusals.count(&named, at(1)).first,
+            Some(Actor::token("ci"))
+        );
         let all = refusals.take(at(1), true);
         assert_eq!(
             all.iter().map(|counted| counted.refused).sum::<u64>(),
-            5_000
+            5_002
         );
     }
 }

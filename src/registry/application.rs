@@ -303,6 +303,6 @@ fn refused(At { id, process }: At, unfit: Unfit) -> Error {
 }
 
 /// What it came to is not repeated: it may hold what is nobody's business.
-fn unexpected(_: &Applied) -> Error {
+pub(super) fn unexpected(_: &Applied) -> Error {
     Error::Internal("a change came to what it never comes to".into())
 }

@@ -16,7 +16,7 @@ use super::auth::Caller;
 use super::extract::{Id, Refusal, TokenNamed, query, read};
 use super::{App, Shared};
 use crate::access::Access;
-use crate::admin::{Actor, Admin, EndRequest, Ending, Outcome, SetRequest};
+use crate::admin::{Admin, EndRequest, Ending, Outcome, SetRequest};
 use crate::wire::{
     self, AuditBody, AuditVerdictBody, EndBody, HistoryBody, HistoryEntryBody, IgnoredBody,
     ListBody, LocksBody, MintedBody, OptionsBody, OptionsSetBody, SCHEMA, SessionDetailsBody,
@@ -106,7 +106,7 @@ async fn close<T: Admin + Access>(
 async fn delete<T: Admin>(
     State(shared): App<T>,
     Id(id): Id,
-    Extension(actor): Extension<Actor>,
+    Extension(Caller { actor, .. }): Extension<Caller>,
 ) -> Result<Response, Refusal> {
     ended(&shared.service.close(id, EndRequest::by(actor)).await?)
 }
@@ -114,7 +114,7 @@ async fn delete<T: Admin>(
 async fn drop_session<T: Admin>(
     State(shared): App<T>,
     Id(id): Id,
-    Extension(actor): Extension<Actor>,
+    Extension(Caller { actor, .. }): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -137,7 +137,7 @@ async fn tokens<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
 
 async fn create_token<T: Admin>(
     State(shared): App<T>,
-    Extension(actor): Extension<Actor>,
+    Extension(Caller { actor, .. }): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -148,7 +148,7 @@ async fn create_token<T: Admin>(
 
 async fn revoke_token<T: Admin>(
     State(shared): App<T>,
-    Extension(actor): Extension<Actor>,
+    Extension(Caller { actor, .. }): Extension<Caller>,
     TokenNamed(name): TokenNamed,
 ) -> Result<Response, Refusal> {
     shared.service.revoke_token(name, actor).await?;
@@ -164,7 +164,7 @@ async fn options<T: Admin>(State(shared): App<T>) -> Result<Response, Refusal> {
 
 async fn set_options<T: Admin>(
     State(shared): App<T>,
-    Extension(actor): Extension<Actor>,
+    Extension(Caller { actor, .. }): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,

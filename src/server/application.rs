@@ -12,7 +12,7 @@ use axum::{Extension, Router};
 use super::answer::{empty, json};
 use super::auth::Caller;
 use super::extract::{
-    Id, Locked, Named, Process, Refusal, Wait, query, read, read_large, read_value, skip,
+    Id, Locked, Named, Process, Refusal, Wait, query, read, read_large, read_value,
 };
 use super::{App, Shared};
 use crate::access::{Access, Role};
@@ -97,9 +97,7 @@ async fn poll<T: Application + Access>(
     Extension(caller): Extension<Caller>,
     Process(at): Process,
     Wait(wait): Wait,
-    body: Body,
 ) -> Result<Response, Refusal> {
-    skip(body).await?;
     let poll = |wait| shared.service.poll_process(at, wait);
     Ok(json(200, &shared.patient(&caller, wait, poll).await?))
 }
@@ -192,9 +190,7 @@ async fn lock<T: Application + Access>(
     Process(at): Process,
     Locked(record): Locked,
     Wait(wait): Wait,
-    body: Body,
 ) -> Result<Response, Refusal> {
-    skip(body).await?;
     // Whoever is cut short by a stop may have been given the lock already, and is told so: a lock that nobody is told of
     // would be held after the restart.
     let lock = |wait| shared.service.lock(at, record.clone(), wait);

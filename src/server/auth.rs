@@ -12,10 +12,12 @@ use axum::response::Response;
 
 use super::answer;
 use super::connection::Peer;
+use super::places::Network;
 use super::{GroupRoles, Shared};
 use crate::access::{ADMIN_FILE_TOKEN, APP_FILE_TOKEN, Access, AccessRefusal, Role};
 use crate::audit::Actor;
 use crate::error::Error;
+use crate::session::SessionId;
 use crate::token::{Token, TokenHash};
 use crate::wire::Route;
 
@@ -25,6 +27,10 @@ pub(super) struct FileTokens {
     pub(super) admin: Option<TokenHash>,
     pub(super) application: Option<TokenHash>,
 }
+
+/// What a refused request lacks (RFC 6750, 3.1).
+const INSUFFICIENT: &str = "Bearer error=\"insufficient_scope\"";
+const INVALID: &str = "Bearer error=\"invalid_token\"";
 
 /// Whoever is let in.
 #[derive(Clone, Debug)]
@@ -36,13 +42,30 @@ pub(super) struct Caller {
 }
 
 /// Why somebody is not let in.
-struct Denied {
-    error: Error,
-    /// What the answer asks for (RFC 6750, 3).
-    challenge: Option<&'static str>,
+pub(super) struct Denied {
+    pub(super) why: String,
+    pub(super) answer: Response,
     /// Who it was, as far as that is known.
-    source: Actor,
-    is_guess: bool,
+    pub(super) source: Actor,
+    /// Whether a token was presented that is nobody's.
+    pub(super) is_guess: bool,
+}
+
+impl Denied {
+    /// With what the answer asks for, if anything (RFC 6750, 3).
+    fn by(error: &Error, challenge: Option<&'static str>, source: Actor) -> Box<Self> {
+        let mut answer = answer::error(error);
+        if let Some(challenge) = challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        Box::new(Self {
+            why: error.to_string(),
+            answer,
+            source,
+            is_guess: false,
+        })
+    }
 }
 
 /// Lets a request through as its [`Caller`], or refuses it.
@@ -54,55 +77,94 @@ pub(super) async fn authenticate<T: Access + 'static>(
     let (mut parts, body) = request.into_parts();
     let denied = match identify(&parts, &shared).await {
         Ok(caller) if may(caller.role, &parts) => {
-            parts.extensions.insert(caller.actor.clone());
             parts.extensions.insert(caller);
             return next.run(Request::from_parts(parts, body)).await;
         }
-        Ok(Caller { actor, role, .. }) => Denied {
-            error: Error::Forbidden(format!("the role {role} is not enough for this")),
-            challenge: Some("Bearer error=\"insufficient_scope\""),
-            source: actor,
-            is_guess: false,
-        },
-        Err(denied) => *denied,
+        Ok(Caller { actor, role, .. }) => {
+            let error = Error::Forbidden(format!("the role {role} is not enough for this"));
+            Denied::by(&error, Some(INSUFFICIENT), actor)
+        }
+        Err(denied) => denied,
     };
-    refuse(&parts, denied, &shared.service).await
+    refuse(&parts, *denied, &shared.service).await
 }
 
-async fn refuse(request: &Parts, denied: Denied, access: &impl Access) -> Response {
+/// Lets a request through whose token is still good now that it has come whole: a body can take its time. What an operator
+/// does that is an application's is in the audit record first.
+pub(super) async fn still_good<T: Access + 'static>(
+    State(shared): State<Arc<Shared<T>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let caller = parts.extensions.get::<Caller>();
+    if let Some(caller) = caller
+        && let Some(token) = &caller.token
+    {
+        let error = match shared.service.identify(token).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Error::Unauthenticated),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            let denied = Denied::by(&error, Some(INVALID), caller.actor.clone());
+            return refuse(&parts, *denied, &shared.service).await;
+        }
+    }
+    if let Some(caller) = caller
+        && let Some(route) = route_of(&parts)
+        && caller.role == Role::Admin
+        && route.is_the_applications()
+        && let Err(error) = shared
+            .service
+            .act_as_application(&caller.actor, in_words(route), session_of(&parts))
+            .await
+    {
+        return answer::error(&error);
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+fn route_of(request: &Parts) -> Option<&'static Route> {
+    Route::of(request.method.as_str(), request.uri.path())
+}
+
+/// The session that a path names.
+fn session_of(request: &Parts) -> Option<SessionId> {
+    let mut segments = request.uri.path().split('/');
+    segments.find_map(|segment| segment.parse().ok())
+}
+
+/// What is asked for, and nothing that the caller wrote: it may be a secret in the wrong place, and the record keeps it for good.
+fn in_words(route: &Route) -> String {
+    format!("{} {}", route.method, route.path)
+}
+
+/// Refuses a request, and keeps account of it.
+pub(super) async fn refuse(request: &Parts, denied: Denied, access: &impl Access) -> Response {
     let Denied {
-        error,
-        challenge,
+        why,
+        answer,
         source,
         is_guess,
     } = denied;
-    let (method, path) = (request.method.as_str(), request.uri.path());
-    let via = source.via().unwrap_or_default();
-    tracing::warn!(%source, via, method, path, "admin request refused: {error}");
-    // Nobody was refused who could not be judged.
-    if matches!(error, Error::Unavailable(_)) {
-        return answer::error(&error);
-    }
+    let unlisted = || "a method that its path does not take".into();
     let refusal = AccessRefusal {
         source,
-        request: format!("{method} {path}"),
+        request: route_of(request).map_or_else(unlisted, in_words),
+        session: session_of(request),
+        why,
         is_guess,
     };
-    if let Err(too_many) = access.refused(refusal).await {
-        return answer::error(&too_many);
+    match access.refused(refusal).await {
+        Ok(()) => answer,
+        Err(too_many) => answer::error(&too_many),
     }
-    let mut response = answer::error(&error);
-    if let Some(challenge) = challenge {
-        let challenge = HeaderValue::from_static(challenge);
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    response
 }
 
 /// Whether a role may ask for this. What is not in the table is for nobody to ask for: only an admin is told so.
 fn may(role: Role, request: &Parts) -> bool {
-    let route = Route::of(request.method.as_str(), request.uri.path());
-    route.map_or(role == Role::Admin, |route| route.is_for(role))
+    route_of(request).map_or(role == Role::Admin, |route| route.is_for(role))
 }
 
 async fn identify<T: Access>(request: &Parts, shared: &Shared<T>) -> Result<Caller, Box<Denied>> {
@@ -144,14 +206,12 @@ async fn by_user(
             role,
             token: None,
         }),
-        None => Err(Box::new(Denied {
-            error: Error::Forbidden(format!(
+        None => {
+            let text = format!(
                 "{actor} may not use this admin socket; its owner and root may, and groups that the server's file gives a role"
-            )),
-            challenge: None,
-            source: actor,
-            is_guess: false,
-        })),
+            );
+            Err(Denied::by(&Error::Forbidden(text), None, actor))
+        }
     }
 }
 
@@ -161,12 +221,11 @@ async fn by_token<T: Access>(
     presents: bool,
 ) -> Result<Caller, Box<Denied>> {
     let peer = request.extensions.get::<Peer>();
-    let denied = |error| {
+    let denied = |error: Error| {
+        let challenge = presents.then_some(INVALID);
         Box::new(Denied {
-            error,
-            challenge: presents.then_some("Bearer error=\"invalid_token\""),
-            source: stranger(peer).coming(via(peer)),
             is_guess: presents,
+            ..*Denied::by(&error, challenge, stranger(peer))
         })
     };
     let presented = bearer(request).ok_or_else(|| denied(Error::Unauthenticated))?;
@@ -186,18 +245,20 @@ async fn by_token<T: Access>(
     match shared.service.identify(&presented).await {
         Ok(Some(grant)) => Ok(caller(grant.name.as_str(), grant.role, Some(presented))),
         Ok(None) => Err(denied(Error::Unauthenticated)),
-        Err(error) => Err(denied(error)),
+        // Nobody guessed who could not be judged.
+        Err(error) => Err(Denied::by(&error, None, stranger(peer))),
     }
 }
 
-/// Who comes without a name.
-fn stranger(peer: Option<&Peer>) -> Actor {
-    match peer {
+/// Who comes without a name: of an address, its network, of which one customer has all.
+pub(super) fn stranger(peer: Option<&Peer>) -> Actor {
+    let who = match peer {
         Some(Peer::Unix { uid: Some(uid), .. }) => Actor::user(*uid),
         Some(Peer::Unix { uid: None, .. }) => Actor::unknown("unix"),
-        Some(Peer::Tcp(address)) => Actor::unknown(&address.ip().to_canonical().to_string()),
+        Some(Peer::Tcp(address)) => Actor::unknown(&Network::of(address.ip()).to_string()),
         None => Actor::unknown("unknown"),
-    }
+    };
+    who.coming(via(peer))
 }
 
 fn bearer(request: &Parts) -> Option<Token> {
@@ -234,6 +295,15 @@ mod tests {
             std::future::pending().await
         }
 
+        async fn act_as_application(
+            &self,
+            _: &Actor,
+            _: String,
+            _: Option<SessionId>,
+        ) -> Result<(), Error> {
+            Ok(())
+        }
+
         async fn refused(&self, _: AccessRefusal) -> Result<(), Error> {
             Ok(())
         }
@@ -263,6 +333,7 @@ mod tests {
                         application: Some(application.hash()),
                     },
                     group_roles: GroupRoles::new([(4_242, Role::Viewer)]),
+                    tls: None,
                     waiting: Waiting::until(None),
                 },
                 admin: bearer_of(&admin),
@@ -271,11 +342,7 @@ mod tests {
             }
         }
 
-        async fn caller(
-            &self,
-            peer: Option<Peer>,
-            authorization: &[&str],
-        ) -> Result<Caller, Error> {
+        async fn caller(&self, peer: Option<Peer>, authorization: &[&str]) -> Result<Caller, u16> {
             let (mut parts, _) = Request::new(Body::empty()).into_parts();
             if let Some(peer) = peer {
                 parts.extensions.insert(peer);
@@ -285,7 +352,7 @@ mod tests {
                 parts.headers.append(AUTHORIZATION, value);
             }
             let caller = identify(&parts, &self.shared).await;
-            caller.map_err(|denied| denied.error)
+            caller.map_err(|denied| denied.answer.status().as_u16())
         }
     }
 
@@ -308,7 +375,7 @@ mod tests {
         };
         for peer in [unix(me + 1), nobody] {
             let refused = site.caller(Some(peer), &[]).await;
-            assert!(matches!(refused, Err(Error::Forbidden(_))), "{peer}");
+            assert_eq!(refused.err(), Some(403), "{peer}");
         }
         let of_the_group = Peer::Unix {
             uid: Some(me + 1),
@@ -318,7 +385,7 @@ mod tests {
         assert_eq!(caller.role, Role::Viewer);
         for peer in [Some(tcp()), None] {
             let refused = site.caller(peer, &[]).await;
-            assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
+            assert_eq!(refused.err(), Some(401), "{peer:?}");
         }
     }
 
@@ -347,13 +414,13 @@ mod tests {
             ];
             for presented in strangers {
                 let refused = site.caller(peer, presented).await;
-                assert!(matches!(refused, Err(Error::Unauthenticated)), "{peer:?}");
+                assert_eq!(refused.err(), Some(401), "{peer:?}");
             }
         }
         site.shared.tokens = FileTokens::default();
         for (token, role, _) in &known[..2] {
             let refused = site.caller(Some(tcp()), &[token]).await;
-            assert!(matches!(refused, Err(Error::Unauthenticated)), "{role}");
+            assert_eq!(refused.err(), Some(401), "{role}");
         }
     }
 

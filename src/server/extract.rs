@@ -165,11 +165,6 @@ pub(super) async fn read_value(headers: &HeaderMap, body: Body) -> Result<Json, 
     Ok(Json::new(text?)?)
 }
 
-/// Reads a body for nothing: of a request that waits, it is read to its end so that the end of the connection is seen.
-pub(super) async fn skip(body: Body) -> Result<(), Refusal> {
-    bytes(body, BODY_LIMIT).await.map(drop)
-}
-
 /// JSON alone: a form that a browser sends across sites changes nothing here (S29).
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let media_type = headers

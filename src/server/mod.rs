@@ -38,7 +38,7 @@ use crate::token::TokenHash;
 use crate::wire::{Fault, path};
 
 use self::answer::fault;
-use self::auth::{Caller, FileTokens, authenticate};
+use self::auth::{Caller, FileTokens, authenticate, still_good};
 use self::connection::accept;
 pub use self::groups::GroupRoles;
 use self::origin::guard;
@@ -92,6 +92,8 @@ pub(crate) struct Shared<T> {
     trusted_proxies: TrustedProxies,
     tokens: FileTokens,
     group_roles: GroupRoles,
+    /// The certificate, whose names the admin API has too.
+    tls: Option<Tls>,
     waiting: Waiting,
 }
 
@@ -154,10 +156,11 @@ where
             application: app_token,
         },
         group_roles,
+        tls,
         waiting: Waiting::until(Some(stopped.clone())),
     });
     let web = finished(web::routes(), &shared);
-    let admin = finished(admin_api(&shared, tls), &shared);
+    let admin = finished(admin_api(&shared), &shared);
     let stop = async {
         stop.await;
         stopping.send_replace(true);
@@ -194,9 +197,10 @@ where
         trusted_proxies: TrustedProxies::default(),
         tokens: FileTokens::default(),
         group_roles: GroupRoles::default(),
+        tls: None,
         waiting: Waiting::until(Some(stopped.clone())),
     });
-    let admin = finished(admin_api(&shared, None), &shared);
+    let admin = finished(admin_api(&shared), &shared);
     let stop = async {
         stop.await;
         stopping.send_replace(true);
@@ -229,9 +233,10 @@ where
             application: app_token,
         },
         group_roles: GroupRoles::default(),
+        tls: None,
         waiting: Waiting::until(None),
     });
-    admin_api(&shared, None)
+    admin_api(&shared)
         .route(path::READY, get(ready::<T>))
         .method_not_allowed_fallback(async || fault(Fault::Method))
         .with_state(shared)
@@ -239,17 +244,18 @@ where
 
 /// Everything under `/v1`, all of it behind [`guard`] and [`authenticate`]. With `tls`, the server has the names of its
 /// certificate.
-fn admin_api<T>(shared: &Arc<Shared<T>>, tls: Option<Tls>) -> Router<Arc<Shared<T>>>
+fn admin_api<T>(shared: &Arc<Shared<T>>) -> Router<Arc<Shared<T>>>
 where
     T: Admin + Application + Access + 'static,
 {
-    let shared = Arc::clone(shared);
+    let shared = || Arc::clone(shared);
     admin::routes::<T>()
         .merge(application::routes::<T>())
+        .route_layer(middleware::from_fn_with_state(shared(), still_good::<T>))
         .route_layer(middleware::from_fn(extract::known_query))
         .route_layer(middleware::from_fn(extract::whole))
-        .route_layer(middleware::from_fn_with_state(shared, authenticate::<T>))
-        .route_layer(middleware::from_fn_with_state(tls, guard))
+        .route_layer(middleware::from_fn_with_state(shared(), authenticate::<T>))
+        .route_layer(middleware::from_fn_with_state(shared(), guard::<T>))
 }
 
 /// Adds what both listeners have: health, and a problem for everything that is not there.

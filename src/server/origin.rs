@@ -1,49 +1,69 @@
 //! Whose page a request comes from: cross-site requests and rebound names get nothing (S28).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::answer;
+use super::auth::{Denied, refuse, stranger};
 use super::connection::Peer;
 use super::tls::Tls;
+use super::{Shared, answer};
+use crate::access::Access;
 use crate::error::Error;
 use crate::wire::Fault;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets only those through to the admin API who call it by a name of this machine, or by one that its certificate is valid
-/// for, and no page of another site.
-pub(super) async fn guard(
-    State(tls): State<Option<Tls>>,
+/// for, and no page of another site. Whoever is refused is kept account of: pages that try are what an operator wants to know.
+pub(super) async fn guard<T: Access + 'static>(
+    State(shared): State<Arc<Shared<T>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let headers = request.headers();
+    let (parts, body) = request.into_parts();
+    let Some((why, answer)) = foreign(&parts, shared.tls.as_ref()) else {
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    let denied = Denied {
+        why: why.into(),
+        answer,
+        source: stranger(parts.extensions.get()),
+        is_guess: false,
+    };
+    refuse(&parts, denied, &shared.service).await
+}
+
+/// Why a request is none that somebody of this machine sends, and the answer to it.
+fn foreign(request: &Parts, tls: Option<&Tls>) -> Option<(&'static str, Response)> {
+    let headers = &request.headers;
     // Where nobody says who is at the other end, in somebody else's router, it is taken for a network.
-    if !matches!(request.extensions().get::<Peer>(), Some(Peer::Unix { .. })) {
+    if !matches!(request.extensions.get(), Some(Peer::Unix { .. })) {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return answer::error(&Error::Invalid("a request has one Host".into()));
+            let why = "a request has one Host";
+            return Some((why, answer::error(&Error::Invalid(why.into()))));
         };
         let is_own = |host: &str| {
             let name = without_port(host);
-            is_loopback(name) || tls.as_ref().is_some_and(|tls| tls.is_for(name))
+            is_loopback(name) || tls.is_some_and(|tls| tls.is_for(name))
         };
         if !host.to_str().is_ok_and(is_own) {
-            return answer::fault(Fault::Misdirected);
+            let why = "the Host is not a name of this machine";
+            return Some((why, answer::fault(Fault::Misdirected)));
         }
     }
     if !is_same_origin(headers) {
-        return answer::error(&Error::Forbidden(
-            "a request from another site is refused".into(),
-        ));
+        let why = "a request from another site is refused";
+        return Some((why, answer::error(&Error::Forbidden(why.into()))));
     }
-    next.run(request).await
+    None
 }
 
 /// The name or address of a `Host`; an address of IPv6 without its brackets.

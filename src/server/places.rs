@@ -2,7 +2,8 @@
 //! (S34, S35).
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
@@ -50,13 +51,22 @@ struct Connection {
 
 /// What counts as one client: an IPv4 address, or the 64 bits that a provider gives one customer at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
+pub(super) enum Network {
     V4([u8; 4]),
     V6(u64),
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(octets) => Ipv4Addr::from(*octets).fmt(f),
+            Self::V6(prefix) => write!(f, "{}/64", Ipv6Addr::from(u128::from(*prefix) << 64)),
+        }
+    }
+}
+
 impl Network {
-    fn of(address: IpAddr) -> Self {
+    pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),

@@ -254,8 +254,8 @@ pub enum Change {
         /// The operator who ordered it, for the audit record.
         ordered_by: Actor,
     },
-    /// Keeps something in the audit record that changes nothing else.
-    Record(Box<Order>),
+    /// Keeps in the audit record what changes nothing else.
+    Record(Vec<Order>),
     /// Begins the closing of a live session: its token is refused from here on.
     BeginClose(End),
     /// Ends a closing that was begun, with whatever it still has.

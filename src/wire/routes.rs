@@ -101,6 +101,13 @@ impl Route {
             .find(|route| route.method == method && is_at(route.path, path))
     }
 
+    /// Whether it is the application's alone, and changes or tells what the application keeps. A poll tells nothing; whom an
+    /// operator opens a session for is recorded with the session.
+    pub fn is_the_applications(&self) -> bool {
+        let is_told_otherwise = ["openSession", "pollProcess"].contains(&self.operation);
+        self.roles == APP && !is_told_otherwise
+    }
+
     /// Whether a role may ask for it.
     pub fn is_for(&self, role: Role) -> bool {
         role == Role::Admin || self.roles.contains(&role)

@@ -97,6 +97,18 @@ fn s42_no_secret_is_left_anywhere() {
         ] {
             request(&server.web, method, &path, &[header], "").unwrap();
         }
+        // Refused, in the path of what somebody may or may not ask for.
+        let as_app = format!("Bearer {app}");
+        for (path, header) in [
+            (format!("/v1/sessions/{token}"), ("X", "x")),
+            (
+                format!("/v1/tokens/{token}"),
+                ("Authorization", as_app.as_str()),
+            ),
+        ] {
+            let refused = request(&server.admin, "DELETE", &path, &[header], "").unwrap();
+            assert!(matches!(refused.0, 401 | 403), "{path}");
+        }
         let unknown = [("__Host-4DSID", token.as_str())];
         request(&server.admin, "GET", "/v1/sessions", &unknown, "").unwrap();
         request(
@@ -135,13 +147,14 @@ fn s42_no_secret_is_left_anywhere() {
     let jar = sandbox.path("jar");
     let jar = jar.to_str().unwrap();
     let pasted = &secrets[2].clone();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &["list"],
         &["open-session", "--cookie-jar", jar],
         &["show", id, "-o", "json"],
         &["show", pasted],
         &["close-session", pasted],
         &[pasted],
+        &["--token-file", pasted, "list"],
         &["options", "set", "cookie_name", pasted],
         &["close-session", id, "--reason", "canary"],
         &["history"],

@@ -1,6 +1,8 @@
 //! Admin tokens (S30, S31): whom they let in, for what, until when; and account of who was not let in (S32).
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -119,6 +121,8 @@ fn guess() -> AccessRefusal {
     AccessRefusal {
         source: Actor::unknown("192.0.2.7").coming("tcp 192.0.2.7"),
         request: "GET /v1/sessions".into(),
+        session: None,
+        why: "not authenticated".into(),
         is_guess: true,
     }
 }
@@ -150,7 +154,10 @@ async fn s32_tokens_and_refusals_are_in_the_record<P: Place>() {
             format!("ci, role closer, until {until}"),
         ),
         (Action::RevokeToken, "ci".into()),
-        (Action::RefuseAccess, "GET /v1/sessions".into()),
+        (
+            Action::RefuseAccess,
+            "GET /v1/sessions: not authenticated".into(),
+        ),
     ];
     assert_eq!(record().await, expected);
     place.clock().advance(Duration::from_secs(61));
@@ -392,6 +399,102 @@ fn s31_guessing_is_slowed_down() {
     assert_eq!(admin.run(&sandbox, &["list"]).code, 0);
 }
 
+/// S31: what comes after a revocation comes too late, also the rest of a request that had begun before.
+#[test]
+fn s31_the_rest_of_a_request_comes_too_late_for_its_token() {
+    let sandbox = Sandbox::new();
+    let admin = OnAPort::new(&sandbox);
+    let run = |arguments: &[&str]| admin.run(&sandbox, arguments);
+    let secret = run(&["token", "create", "--name", "stolen", "--role", "admin"]).ok();
+    let body = r#"{"name":"heir","role":"admin","lifetime":null}"#;
+    let address = admin.server.admin.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        secret.trim(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[..10]).unwrap();
+    // Whether the server has read the head already does not matter: either way the rest comes too late.
+    assert_eq!(run(&["token", "revoke", "stolen"]).ok(), "revoked stolen\n");
+    stream.write_all(&body.as_bytes()[10..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert_eq!(run(&["token", "list", "-q"]).ok(), "");
+}
+
+/// S32: what an operator does on the application's routes is in the record; what the application does there is its daily work.
+#[test]
+fn s32_an_operator_who_acts_as_an_application_is_in_the_record() {
+    let sandbox = Sandbox::new();
+    let admin = OnAPort::new(&sandbox);
+    let app = admin
+        .run(
+            &sandbox,
+            &["token", "create", "--name", "a", "--role", "app"],
+        )
+        .ok();
+    let opened = admin.ask("POST", "/v1/sessions", r#"{"user":"ana"}"#);
+    let id = opened["session"]["id"].as_str().unwrap();
+    let variable = format!("/v1/sessions/{id}/processes/1/variables/cart");
+    let deeds = || {
+        let listed = admin.run(&sandbox, &["audit", "-o", "json"]).ok();
+        let items = parsed(&listed)["items"].as_array().unwrap().clone();
+        let is_deed = |record: &Value| record["action"] == "act_as_application";
+        items.into_iter().filter(is_deed).collect::<Vec<_>>()
+    };
+    for (method, body) in [("PUT", "1"), ("GET", ""), ("DELETE", "")] {
+        let (status, _) = admin.server.ask(method, &variable, Some(app.trim()), body);
+        assert!(status < 300, "{method}: {status}");
+    }
+    assert_eq!(deeds(), Vec::<Value>::new());
+    admin.ask("PUT", &variable, "2");
+    admin.ask("GET", &variable, "");
+    admin.ask("GET", &format!("/v1/sessions/{id}/processes/1"), "");
+    let deeds = deeds();
+    let route = "/v1/sessions/{id}/processes/{process}/variables/{name}";
+    let told: Vec<_> = deeds
+        .iter()
+        .map(|deed| deed["detail"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, [format!("GET {route}"), format!("PUT {route}")]);
+    assert!(
+        deeds
+            .iter()
+            .all(|deed| deed["session"] == id && deed["actor"] == "token:admin")
+    );
+}
+
+/// S32: one record that nobody can read any more hides none of the others, and is what `verify` is for.
+#[test]
+fn s32_a_record_that_cannot_be_read_hides_no_other() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    for name in ["a", "b", "c"] {
+        sandbox
+            .run(&["token", "create", "--name", name, "--role", "viewer"])
+            .ok();
+    }
+    let disk = rusqlite::Connection::open(sandbox.data().join("sessions.sqlite")).unwrap();
+    let second = "seq = (SELECT seq FROM audit ORDER BY seq LIMIT 1 OFFSET 1)";
+    for change in [
+        "action = 'nonsense'",
+        "action = 'create_token', hash = x'00'",
+    ] {
+        let sql = format!("UPDATE audit SET {change} WHERE {second}");
+        assert_eq!(disk.execute(&sql, []).unwrap(), 1);
+        let verified = sandbox.run(&["audit", "verify"]);
+        assert_eq!(verified.code, 10, "{change}: {}", verified.stderr);
+        let listed = sandbox.run(&["audit"]).ok();
+        assert_eq!(listed.matches("create_token").count(), 2, "{listed}");
+        assert_eq!(listed.matches("unreadable").count(), 1, "{listed}");
+    }
+    drop(server);
+}
+
 /// S16, S31: whoever waits with a token that is revoked waits no longer, and is told no more.
 #[test]
 fn s31_requests_that_wait_end_with_their_token() {
@@ -488,9 +591,14 @@ fn s27_groups_have_roles_on_the_socket() {
         ("000", 0o600)
     );
     drop(server);
+    fs::set_permissions(sandbox.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let loose = sandbox.run(&["serve", "--data", "d", "--admin", &address]);
+    assert_eq!(loose.code, 78);
+    assert!(loose.stderr.contains("chmod go-w"), "{}", loose.stderr);
     for (wrong, told) in [
         ("no-such-group = \"viewer\"", "has no group no-such-group"),
         ("nogroup = \"root\"", "there are the roles"),
+        ("nogroup = \"viewer\"", "is for an admin socket"),
     ] {
         fs::write(&config, format!("[group_roles]\n{wrong}\n")).unwrap();
         let ran = sandbox.run(&[
@@ -498,6 +606,10 @@ fn s27_groups_have_roles_on_the_socket() {
             "--config",
             config.to_str().unwrap(),
             "--check-config",
+            "--admin",
+            "127.0.0.1:0",
+            "--admin-token-file",
+            "t",
         ]);
         assert_eq!(ran.code, 78);
         assert!(ran.stderr.contains(told), "{}", ran.stderr);

@@ -304,7 +304,10 @@ impl LiveSet {
             Change::SetOptions(set) => self.set_options(set, now),
             Change::CreateToken(new) => self.create_token(new, now),
             Change::RevokeToken { name, ordered_by } => self.revoke_token(name, &ordered_by, now),
-            Change::Record(order) => Prepared::done(vec![self.audited(*order)], Applied::Done),
+            Change::Record(orders) => {
+                let rows = orders.into_iter().map(|order| self.audited(order));
+                Prepared::done(rows.collect(), Applied::Done)
+            }
             Change::BeginClose(end) => self.begin_close(end, now),
             Change::FinishProcess { key, run, saved } => self.finish_process(key, run, saved, now),
             Change::FinishClose(id) => self.finish_close(id, now),

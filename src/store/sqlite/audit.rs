@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, Transaction, p
 use super::columns::{Result, execute, number, optional_session_id, request_id, seq, time, word};
 use crate::admin::{AuditPage, AuditQuery};
 use crate::audit::{Action, AuditRecord, ChainHash, Order, Verdict};
+use crate::clock::Timestamp;
 use crate::session::Seq;
 
 /// The columns that [`record`] reads. Looking migrates nothing: an older store does not tell the way.
@@ -59,7 +60,7 @@ pub(super) fn page(connection: &Connection, version: i64, query: &AuditQuery) ->
     let limit = query.page_size();
     let before = query.before.map_or(i64::MAX, number);
     let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let rows = select.query_map(params![before, asked], record)?;
+    let rows = select.query_map(params![before, asked], record_or_none)?;
     let mut items = rows.collect::<Result<Vec<_>>>()?;
     let truncated = items.len() > limit;
     items.truncate(limit);
@@ -73,9 +74,31 @@ pub(super) fn verify(connection: &Connection, version: i64) -> Result<Verdict> {
     let mut rows = select.query([])?;
     let mut verdict = Verdict::default();
     while let Some(row) = rows.next()? {
-        verdict.add(&record(row)?);
+        match record(row) {
+            Ok(record) => verdict.add(&record),
+            Err(_) => verdict.add_unreadable(seq(row, 0)?),
+        }
     }
     Ok(verdict)
+}
+
+/// A record; one that cannot be read, because it was changed, is told as such: it hides none of the others.
+fn record_or_none(row: &SqlRow<'_>) -> Result<AuditRecord> {
+    let unreadable = |seq| AuditRecord {
+        seq,
+        order: Order {
+            at: Timestamp::EPOCH,
+            actor: String::new(),
+            via: None,
+            action: Action::Unreadable,
+            session: None,
+            user: None,
+            detail: None,
+            request_id: None,
+        },
+        hash: ChainHash::from_bytes([0; 32]),
+    };
+    record(row).or_else(|_| seq(row, 0).map(unreadable))
 }
 
 fn record(row: &SqlRow<'_>) -> Result<AuditRecord> {
