@@ -225,10 +225,10 @@ pub trait Access: Send + Sync {
     /// Is ready soon after a token lets nobody in any more: at most half a second.
     fn until_gone(&self, token: TokenHash) -> impl Future<Output = ()> + Send;
 
-    /// Puts into the audit record, before this answers, that an operator does what is an application's (S32).
+    /// Puts into the audit record, before this answers, that an operator did what is an application's (S32).
     ///
     /// # Errors
-    /// When the record cannot be kept: then it is not to be done.
+    /// When the record cannot be kept: then nobody is told of what was done either.
     fn act_as_application(
         &self,
         actor: &Actor,

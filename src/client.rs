@@ -30,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for an answer, besides what the request itself asks the server to wait.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of an answer that are read: more than any that a server of ours gives.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
 /// Tries of a request whose repetition changes nothing.
 const TRIES: u32 = 3;
 
@@ -332,9 +335,16 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, JSON).body(body.clone());
         }
-        let response: Response = request.send().await?;
+        let mut response: Response = request.send().await?;
         let status = response.status().as_u16();
-        Ok((status, response.bytes().await?.into()))
+        let mut bytes = Vec::new();
+        // What is larger is none of ours, and is read as what it is: an answer that breaks off.
+        while bytes.len() < LARGEST_ANSWER
+            && let Some(chunk) = response.chunk().await?
+        {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((status, bytes))
     }
 
     fn refused(&self, status: u16, bytes: &[u8], effect: Effect) -> Error {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -90,39 +91,39 @@ pub(super) async fn authenticate<T: Access + 'static>(
 }
 
 /// Lets a request through whose token is still good now that it has come whole: a body can take its time. What an operator
-/// does that is an application's is in the audit record first.
+/// does that is an application's is in the audit record before it is answered.
 pub(super) async fn still_good<T: Access + 'static>(
     State(shared): State<Arc<Shared<T>>>,
+    Extension(caller): Extension<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let caller = parts.extensions.get::<Caller>();
-    if let Some(caller) = caller
-        && let Some(token) = &caller.token
-    {
+    if let Some(token) = &caller.token {
         let error = match shared.service.identify(token).await {
             Ok(Some(_)) => None,
             Ok(None) => Some(Error::Unauthenticated),
             Err(error) => Some(error),
         };
         if let Some(error) = error {
-            let denied = Denied::by(&error, Some(INVALID), caller.actor.clone());
+            let denied = Denied::by(&error, Some(INVALID), caller.actor);
             return refuse(&parts, *denied, &shared.service).await;
         }
     }
-    if let Some(caller) = caller
-        && let Some(route) = route_of(&parts)
-        && caller.role == Role::Admin
-        && route.is_the_applications()
-        && let Err(error) = shared
-            .service
-            .act_as_application(&caller.actor, in_words(route), session_of(&parts))
-            .await
-    {
-        return answer::error(&error);
+    let deed = route_of(&parts)
+        .filter(|route| caller.role == Role::Admin && route.is_the_applications())
+        .map(|route| (in_words(route), session_of(&parts)));
+    let answer = next.run(Request::from_parts(parts, body)).await;
+    let Some((request, session)) = deed.filter(|_| answer.status().is_success()) else {
+        return answer;
+    };
+    let recorded = shared
+        .service
+        .act_as_application(&caller.actor, request, session);
+    match recorded.await {
+        Ok(()) => answer,
+        Err(error) => answer::error(&error),
     }
-    next.run(Request::from_parts(parts, body)).await
 }
 
 fn route_of(request: &Parts) -> Option<&'static Route> {

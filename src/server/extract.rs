@@ -1,9 +1,10 @@
 //! What a request of the admin API names, asks and brings; and how one is refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
@@ -11,8 +12,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::{LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
+use super::Shared;
 use super::answer::{self, fault};
 use crate::access::TokenName;
 use crate::application::At;
@@ -188,10 +191,28 @@ async fn bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Reads a request whole before anything of it is looked at: whoever is refused while it still sends is not told why.
-pub(super) async fn whole(request: Request, next: Next) -> Response {
+/// Reads a request whole before anything of it is looked at: whoever is refused while it still sends is not told why. A body
+/// where none is read is refused (S37): what it says is a wish that nobody hears.
+pub(super) async fn whole<T: Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<T>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
-    match bytes(body, CONTEXT_BODY_LIMIT).await {
+    let Some(place) = shared.waiting.place_for_body() else {
+        let retry_after = Duration::from_secs(1);
+        return answer::error(&Error::Busy { retry_after });
+    };
+    let read = bytes(body, CONTEXT_BODY_LIMIT).await;
+    drop(place);
+    let route = Route::of(parts.method.as_str(), parts.uri.path());
+    match read {
+        Ok(body) if !body.is_empty() && !route.is_some_and(Route::takes_body) => {
+            answer::error(&Error::Invalid("this request takes no body".into()))
+        }
         Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
         Err(refusal) => refusal.into_response(),
     }

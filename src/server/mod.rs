@@ -253,7 +253,10 @@ where
         .merge(application::routes::<T>())
         .route_layer(middleware::from_fn_with_state(shared(), still_good::<T>))
         .route_layer(middleware::from_fn(extract::known_query))
-        .route_layer(middleware::from_fn(extract::whole))
+        .route_layer(middleware::from_fn_with_state(
+            shared(),
+            extract::whole::<T>,
+        ))
         .route_layer(middleware::from_fn_with_state(shared(), authenticate::<T>))
         .route_layer(middleware::from_fn_with_state(shared(), guard::<T>))
 }

@@ -4,11 +4,14 @@
 use std::future::{Future, pending};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// Requests that wait at once. One more is answered at once, as if its time were over: the connections that are left are
 /// for those who do not wait, so that no application locks its operators out.
 pub(super) const PLACES: usize = 384;
+
+/// Bodies that are on their way at once. Whoever sends them slowly takes no more than these of the connections that are left.
+const BODIES: usize = 64;
 
 /// What comes of waiting.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +26,7 @@ enum Told<A> {
 /// Where requests wait.
 pub(super) struct Waiting {
     places: Semaphore,
+    bodies: Semaphore,
     stopping: Option<watch::Receiver<bool>>,
 }
 
@@ -31,6 +35,7 @@ impl Waiting {
     pub(super) fn until(stopping: Option<watch::Receiver<bool>>) -> Self {
         Self {
             places: Semaphore::new(PLACES),
+            bodies: Semaphore::new(BODIES),
             stopping,
         }
     }
@@ -71,6 +76,11 @@ impl Waiting {
             () = self.stopped() => Told::AtOnce,
             () = until_gone => Told::Gone,
         }
+    }
+
+    /// A place for a body that is on its way; `None` if there are too many.
+    pub(super) fn place_for_body(&self) -> Option<SemaphorePermit<'_>> {
+        self.bodies.try_acquire().ok()
     }
 
     async fn stopped(&self) {

@@ -101,6 +101,11 @@ impl Route {
             .find(|route| route.method == method && is_at(route.path, path))
     }
 
+    /// Whether it reads a body; where none is read there must be none.
+    pub fn takes_body(&self) -> bool {
+        matches!(self.method, "POST" | "PUT" | "PATCH") && self.operation != "lockRecord"
+    }
+
     /// Whether it is the application's alone, and changes or tells what the application keeps. A poll tells nothing; whom an
     /// operator opens a session for is recorded with the session.
     pub fn is_the_applications(&self) -> bool {

@@ -42,6 +42,11 @@ impl Operation {
         !self.path.starts_with("/v1/")
     }
 
+    /// Whether it has a body.
+    pub(crate) fn takes_body(&self) -> bool {
+        self.described.get("requestBody").is_some()
+    }
+
     /// Whether it has parameters in the query.
     pub(crate) fn takes_query(&self) -> bool {
         let parameters = self.described["parameters"].as_array();

@@ -93,6 +93,12 @@ fn every_route_of_the_table_is_described() {
             (route.method, route.path)
         );
         assert_eq!(
+            operation.takes_body(),
+            route.takes_body(),
+            "{}",
+            route.operation
+        );
+        assert_eq!(
             operation.takes_query(),
             route.takes_query,
             "{}",

@@ -370,8 +370,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// The values under this name and under those that a CGI application cannot tell from it.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let as_cgi = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         let headers = self.headers.iter();
-        let same = headers.filter(|(found, _)| found.replace('_', "-") == name);
+        let same = headers.filter(|(found, _)| as_cgi(found) == as_cgi(name));
         same.map(|(_, value)| value.as_str()).collect()
     }
 
