@@ -25,7 +25,7 @@ pub(super) struct Connection {
     #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["server", "local"])]
     pub(super) profile: Option<String>,
     /// Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "local")]
     pub(super) token_file: Option<PathBuf>,
     /// Present the token in the first line of stdin
     #[arg(long, global = true, conflicts_with_all = ["token_file", "local"])]
@@ -79,6 +79,8 @@ impl Connection {
         let flag = match self {
             _ if self.insecure => "--insecure",
             _ if self.token_stdin => "--token-stdin",
+            // It would make no less of whoever has the directory.
+            _ if self.token_file.is_some() => "--token-file",
             _ => return Ok(()),
         };
         let text = format!("{flag} is for a server, and SESSIONCTL_LOCAL names a directory");

@@ -67,6 +67,27 @@ fn s30_a_token_that_is_named_counts_on_a_socket_too() {
     }
 }
 
+/// Nobody asks for a token in a directory: one that is named would be left away without a word.
+#[test]
+fn s30_a_token_is_not_for_a_directory_nor_for_serve() {
+    let mut sandbox = Sandbox::new();
+    sandbox.open_locally(&[]);
+    let data = sandbox.data().display().to_string();
+    let token = ["--token-file", "token"];
+    let refused = |ran: Ran| {
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains("--token-file"), "{}", ran.stderr);
+    };
+    refused(sandbox.run(&[&token[..], &["--local", &data, "count"]].concat()));
+    let served = sandbox.run(&[&token[..], &["serve", "--check-config"]].concat());
+    assert_eq!(served.code, 2, "{}", served.stderr);
+    sandbox.set_variable("SESSIONCTL_LOCAL", &data);
+    refused(sandbox.run(&[&token[..], &["count"]].concat()));
+    // What the environment names is for servers.
+    sandbox.set_variable("SESSIONCTL_TOKEN_FILE", "token");
+    assert_eq!(sandbox.run(&["count"]).ok(), "1\n");
+}
+
 /// A secret that is shown once and that nobody saw: whoever closed stdout is told of it, too.
 #[test]
 fn s31_a_secret_that_could_not_be_shown_is_told_to_be_lost() {
