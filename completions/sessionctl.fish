@@ -27,14 +27,14 @@ end
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_needs_command" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_needs_command" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_needs_command" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_needs_command" -s v -l verbose -d 'Tell more on stderr'
@@ -67,14 +67,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l limit -d 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s v -l verbose -d 'Tell more on stderr'
@@ -82,14 +82,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand list" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s v -l verbose -d 'Tell more on stderr'
@@ -97,14 +97,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand show" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand count" -s v -l verbose -d 'Tell more on stderr'
@@ -121,14 +121,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not _
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not __fish_seen_subcommand_from show help" -s v -l verbose -d 'Tell more on stderr'
@@ -138,14 +138,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and not _
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand history; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Tell more on stderr'
@@ -158,14 +158,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l session 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand locks" -s v -l verbose -d 'Tell more on stderr'
@@ -174,14 +174,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __f
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s v -l verbose -d 'Tell more on stderr'
@@ -191,14 +191,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and not __f
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand audit; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Tell more on stderr'
@@ -211,7 +211,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -220,7 +220,7 @@ csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l no-wait -d 'Return as soon as the cookie is refused; called by an on-close method, it always does'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close-session" -s v -l verbose -d 'Tell more on stderr'
@@ -231,7 +231,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l on-close
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -240,7 +240,7 @@ csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l no-wait -d 'Return as soon as the cookie is refused; called by an on-close method, it always does'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand close" -s v -l verbose -d 'Tell more on stderr'
@@ -249,7 +249,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -257,7 +257,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop-session" -s v -l verbose -d 'Tell more on stderr'
@@ -266,7 +266,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l reason -d
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -274,7 +274,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l must-exist -d 'Fail with exit code 3 if a session does not exist'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand drop" -s v -l verbose -d 'Tell more on stderr'
@@ -290,14 +290,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l c
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open-session" -s v -l verbose -d 'Tell more on stderr'
@@ -313,14 +313,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cookie-ho
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s v -l verbose -d 'Tell more on stderr'
@@ -328,14 +328,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand open" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not __fish_seen_subcommand_from list get set reset help" -s v -l verbose -d 'Tell more on stderr'
@@ -348,7 +348,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and not _
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -356,7 +356,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l origin -d 'Tell where each value comes from: default, file, flag or run_time'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr'
@@ -364,7 +364,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fis
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -372,7 +372,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l origin -d 'Tell where the value comes from, and what lies beneath it'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Tell more on stderr'
@@ -380,7 +380,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fis
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -389,7 +389,7 @@ csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l yes -d 'Go ahead even if sessions end by it'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l dry-run -d 'Only tell how many sessions would end'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Tell more on stderr'
@@ -397,7 +397,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fis
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -407,7 +407,7 @@ uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l all -d 'Reset every option that was set at run time'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l yes -d 'Go ahead even if sessions end by it'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l dry-run -d 'Only tell how many sessions would end'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fish_seen_subcommand_from reset" -s v -l verbose -d 'Tell more on stderr'
@@ -420,14 +420,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand options; and __fis
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s v -l verbose -d 'Tell more on stderr'
@@ -443,14 +443,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more on stderr'
@@ -458,14 +458,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr'
@@ -473,14 +473,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Tell more on stderr'
@@ -492,14 +492,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand token; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s v -l verbose -d 'Tell more on stderr'
@@ -507,14 +507,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand stats" -s h -l hel
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s v -l verbose -d 'Tell more on stderr'
@@ -522,14 +522,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand ping" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __fish_seen_subcommand_from check backup restore help" -s v -l verbose -d 'Tell more on stderr'
@@ -541,14 +541,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and not __f
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Tell more on stderr'
@@ -556,14 +556,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Tell more on stderr'
@@ -571,7 +571,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -580,7 +580,7 @@ csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l yes -d 'Go ahead: sessions may end by it'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l dry-run -d 'Only tell what would happen'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand store; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Tell more on stderr'
@@ -593,14 +593,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l config 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand doctor" -s v -l verbose -d 'Tell more on stderr'
@@ -642,7 +642,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l history-
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -651,7 +651,7 @@ csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l end-all-sessions -d 'End every session before the start, cause restored: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l check-config -d 'Only check the configuration, and say what the server would start with'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s v -l verbose -d 'Tell more on stderr'
@@ -659,7 +659,7 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand serve" -s h -l hel
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
@@ -667,7 +667,7 @@ jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l keep -d 'Leave the server up and say how to talk to it'
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s v -l verbose -d 'Tell more on stderr'
@@ -675,14 +675,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand demo" -s h -l help
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s v -l verbose -d 'Tell more on stderr'
@@ -690,14 +690,14 @@ complete -c sessionctl -n "__fish_sessionctl_using_subcommand generate" -s h -l 
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l server -d 'Ask the server at this admin address: unix:PATH, https://HOST:PORT or http://127.0.0.1:PORT [env: SESSIONCTL_SERVER]' -r
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l local -d 'Act on this data directory, without a server [env: SESSIONCTL_LOCAL]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l profile -d 'Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]' -r
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l token-file -d 'Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]' -r -F
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l token-file -d 'Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l cacert -d 'Trust only the authorities whose certificates are in this file, and none of the system\'s (PEM) [env: SESSIONCTL_CACERT]' -r -F
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -s o -l output -d 'How to write results' -r -f -a "table\t'For people'
 json\t'One JSON object'
 jsonl\t'One JSON object per line'
 csv\t'Comma-separated values with a header (RFC 4180)'
 uuid\t'Session UUIDs alone, one per line'"
-complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l token-stdin -d 'Read the admin token from the first line of stdin'
+complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l token-stdin -d 'Present the token in the first line of stdin'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -l insecure -d 'Trust whoever answers at an https address; what is sent, the token too, may be read and changed on the way'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -s q -l quiet -d 'Write less: list only UUIDs, close without a word'
 complete -c sessionctl -n "__fish_sessionctl_using_subcommand openapi" -s v -l verbose -d 'Tell more on stderr'

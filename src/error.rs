@@ -186,6 +186,14 @@ pub enum Error {
         /// In its words.
         what: String,
     },
+    /// The server has another name than the one that it was called by, whoever trusts it (`--insecure`).
+    #[error(
+        "the server at {server} does not go by that name: it is neither in its certificate nor one of its own machine"
+    )]
+    Misdirected {
+        /// By which it was called.
+        server: String,
+    },
     /// Something that should not happen.
     #[error("internal error")]
     Internal(#[source] Source),

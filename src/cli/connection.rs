@@ -24,10 +24,10 @@ pub(super) struct Connection {
     /// Ask the server of this name in sessionctl/config.toml below XDG_CONFIG_HOME or ~/.config [env: SESSIONCTL_PROFILE]
     #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["server", "local"])]
     pub(super) profile: Option<String>,
-    /// Read the admin token for an http or https address from this file [env: SESSIONCTL_TOKEN_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Present the token in this file, and be no more than it allows, on a socket too [env: SESSIONCTL_TOKEN_FILE, for http and https alone]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "local")]
     pub(super) token_file: Option<PathBuf>,
-    /// Read the admin token from the first line of stdin
+    /// Present the token in the first line of stdin
     #[arg(long, global = true, conflicts_with_all = ["token_file", "local"])]
     pub(super) token_stdin: bool,
     /// Trust only the authorities whose certificates are in this file, and none of the system's (PEM) [env: SESSIONCTL_CACERT]
@@ -79,6 +79,8 @@ impl Connection {
         let flag = match self {
             _ if self.insecure => "--insecure",
             _ if self.token_stdin => "--token-stdin",
+            // It would make no less of whoever has the directory.
+            _ if self.token_file.is_some() => "--token-file",
             _ => return Ok(()),
         };
         let text = format!("{flag} is for a server, and SESSIONCTL_LOCAL names a directory");

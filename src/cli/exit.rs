@@ -283,6 +283,8 @@ pub(super) fn exit_of_problem(kind: ProblemType) -> Exit {
         | ProblemType::Busy
         | ProblemType::Unavailable => Exit::Refused,
         ProblemType::Unconfirmed => Exit::Unknown,
+        // With `--insecure` a command may call a server by a name that is not its own.
+        ProblemType::Misdirected => Exit::Unreachable,
         // No command asks in a way that a server of the same version refuses like this.
         ProblemType::UnknownRoute
         | ProblemType::Method
@@ -292,7 +294,6 @@ pub(super) fn exit_of_problem(kind: ProblemType) -> Exit {
         | ProblemType::TargetTooLong
         | ProblemType::Version
         | ProblemType::MediaType
-        | ProblemType::Misdirected
         | ProblemType::Internal => Exit::Failure,
     }
 }
@@ -393,6 +394,9 @@ fn advice_for_session_error(error: &Error, again: Again<'_>) -> Option<String> {
             "start it with `sessionctl serve`, or name another with --server"
         }
         Error::Untrusted { source, .. } => advice_for_distrust(source.downcast_ref()),
+        Error::Misdirected { .. } => {
+            "call it by a name that its certificate is for, or give it one for this name; --insecure does not help against that"
+        }
         Error::NoAnswer { .. } => {
             "see whether the server hangs: it took the connection and stays silent"
         }

@@ -17,8 +17,7 @@ use super::exit::{Again, Exit, Failure, advice};
 use super::method::absolute;
 use super::output::PROGRAM;
 use super::quoted;
-use super::target::read_token;
-use super::token_file::NewTokenFile;
+use super::token_file::{NewTokenFile, read_token};
 use crate::server::{AdminListener, Tls};
 use crate::token::{Token, TokenHash};
 

@@ -402,6 +402,7 @@ fn refuse_target(connection: &Connection, command: &str) -> Result<()> {
         || connection.local.is_some()
         || connection.profile.is_some()
         || connection.token_stdin
+        || connection.token_file.is_some()
         || connection.insecure;
     if is_target {
         let text = format!(

@@ -70,12 +70,12 @@ fn form(name: &str) -> String {
 
 /// Where the file is; never in the current directory, which may be somebody else's.
 fn file(environment: &Environment) -> Result<PathBuf> {
-    let directory = environment
-        .path("XDG_CONFIG_HOME")
-        .or_else(|| environment.path("HOME").map(|home| home.join(".config")))
-        .filter(|directory| directory.is_absolute());
+    let whole = |name| environment.path(name).filter(|path| path.is_absolute());
+    let directory =
+        whole("XDG_CONFIG_HOME").or_else(|| whole("HOME").map(|home| home.join(".config")));
     let missing = || {
-        let text = "there is no file with profiles: neither XDG_CONFIG_HOME nor HOME is set";
+        let text =
+            "there is no file with profiles: neither XDG_CONFIG_HOME nor HOME is an absolute path";
         Failure::new(Exit::Usage, text).advise("--server ADDRESS")
     };
     let directory = directory.ok_or_else(missing)?;
@@ -84,13 +84,7 @@ fn file(environment: &Environment) -> Result<PathBuf> {
 
 /// Reads the file, if nobody else can have written it (S46): who writes it says where tokens go.
 fn read(path: &Path) -> Result<ClientFile> {
-    let text =
-        guarded::read_text(path, Guard::NobodyElseWrites, "you").map_err(|error| match error
-            .downcast::<Failure>()
-        {
-            Ok(failure) => failure.with_exit(Exit::Denied).into(),
-            Err(error) => error,
-        })?;
+    let text = guarded::read_text(path, Guard::NobodyElseWrites, "you").map_err(guarded::denied)?;
     toml::from_str(&text)
         .map_err(|error| anyhow::anyhow!(toml_mistake(&text, &error)))
         .with_context(|| format!("{} is not a file of profiles", path.display()))

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::exit::{Exit, Failure};
+use super::guarded::{self, Guard};
 use super::output::Output;
 use super::profiles::Profile;
-use super::target::read_token;
+use super::token_file::read_token;
 use super::{Connection, Environment};
 use crate::client::{Address, Client, Trust};
 use crate::token::Token;
-
-/// Bytes of a file of certificates that are read at most: all authorities of a system are a quarter of that.
-const CERTIFICATES_LIMIT: u64 = 1024 * 1024;
 
 /// Bytes of the line that a token is read from.
 const LINE_LIMIT: u64 = 1024;
@@ -22,10 +20,21 @@ const LINE_LIMIT: u64 = 1024;
 /// A server and what is needed to ask it.
 pub(super) struct Remote {
     pub(super) address: Address,
-    token_file: Option<PathBuf>,
-    token: Option<Token>,
+    token: Presented,
     cacert: Option<PathBuf>,
     is_insecure: bool,
+}
+
+/// What a command shows of who asks, besides whose process it is.
+enum Presented {
+    Nothing,
+    /// The token of a file that the environment names for every server: a socket asks for none, and a stale file does no harm
+    /// there.
+    WhereAsked(PathBuf),
+    /// The token of a file that was named for this call, or for this server: whoever presents one wants to be no more than it
+    /// makes of them, over a socket too.
+    Always(PathBuf),
+    Token(Token),
 }
 
 impl Remote {
@@ -37,8 +46,9 @@ impl Remote {
     ) -> Result<Self> {
         Self {
             address,
-            token_file: environment.path("SESSIONCTL_TOKEN_FILE"),
-            token: None,
+            token: environment
+                .path("SESSIONCTL_TOKEN_FILE")
+                .map_or(Presented::Nothing, Presented::WhereAsked),
             cacert: environment.path("SESSIONCTL_CACERT"),
             is_insecure: false,
         }
@@ -49,8 +59,9 @@ impl Remote {
     pub(super) fn of(profile: Profile, connection: &Connection) -> Result<Self> {
         Self {
             address: profile.server.parse()?,
-            token_file: profile.token_file,
-            token: None,
+            token: profile
+                .token_file
+                .map_or(Presented::Nothing, Presented::Always),
             cacert: profile.cacert,
             is_insecure: false,
         }
@@ -66,30 +77,25 @@ impl Remote {
             }
             self.is_insecure = true;
         }
-        if connection.token_stdin && !self.address.asks_for_token() {
-            let text = format!(
-                "--token-stdin is for http and https; {} asks for no token",
-                self.address
-            );
-            return Err(usage(text).advise("leave it away").into());
-        }
         if let Some(file) = &connection.cacert {
             self.cacert = Some(file.clone());
         }
         if let Some(file) = &connection.token_file {
-            self.token_file = Some(file.clone());
+            self.token = Presented::Always(file.clone());
         }
-        self.token.clone_from(&connection.token);
+        if let Some(token) = &connection.token {
+            self.token = Presented::Token(token.clone());
+        }
         Ok(self)
     }
 
     /// The client; nothing is sent yet.
     pub(super) fn client(&self, output: &mut Output) -> Result<Client> {
-        // A socket needs no token, so a stale token file does no harm there.
-        let token = match &self.token_file {
-            _ if self.token.is_some() => self.token.clone(),
-            Some(file) if self.address.asks_for_token() => Some(read_token(file)?),
-            Some(_) | None => None,
+        let token = match &self.token {
+            Presented::Token(token) => Some(token.clone()),
+            Presented::Always(file) => Some(read_token(file)?),
+            Presented::WhereAsked(file) if self.address.asks_for_token() => Some(read_token(file)?),
+            Presented::WhereAsked(_) | Presented::Nothing => None,
         };
         let trust = match &self.cacert {
             _ if self.is_insecure => {
@@ -106,16 +112,19 @@ impl Remote {
     }
 }
 
+/// Trusts those alone whose certificates are in this file, if nobody else can have written it (S46): who writes it says who
+/// gets the token.
 fn only(file: &Path) -> Result<Trust> {
     let failure = |error: anyhow::Error| {
         Failure::new(Exit::Usage, format!("{error:#}"))
             .advise("--cacert FILE with the certificate of who issued the server's (PEM)")
     };
-    let mut pem = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|opened| opened.take(CERTIFICATES_LIMIT).read_to_end(&mut pem))
-        .with_context(|| format!("cannot read the certificates in {}", file.display()))
-        .map_err(failure)?;
+    let pem = guarded::read(file, Guard::NobodyElseWrites, "you")
+        .map_err(guarded::denied)
+        .map_err(|error| match error.is::<Failure>() {
+            true => error,
+            false => failure(error).into(),
+        })?;
     Trust::only(&pem)
         .with_context(|| format!("nobody is trusted by {}", file.display()))
         .map_err(|error| failure(error).into())

@@ -2,9 +2,7 @@
 //! profile is a server by another name.
 
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +25,6 @@ use crate::registry::{OnClose, Registry};
 use crate::server;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::SqliteStore;
-use crate::token::Token;
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -412,51 +409,4 @@ fn default_socket_to_ask(environment: &Environment) -> PathBuf {
         Some(own) if own.exists() || !Path::new(SYSTEM_SOCKET).exists() => own,
         _ => SYSTEM_SOCKET.into(),
     }
-}
-
-/// Reads a token from a file that nobody else can read (S46).
-pub(super) fn read_token(path: &Path) -> Result<Token> {
-    let shown = path.display();
-    let refused = |text: String| Failure::new(Exit::Denied, text);
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(no_follow)
-        .open(path);
-    if path.is_symlink() {
-        return Err(refused(format!(
-            "the token file {shown} is a link; name the file itself"
-        ))
-        .into());
-    }
-    let file: File = file
-        .with_context(|| format!("cannot read the token file {shown}"))
-        .map_err(|error| {
-            Failure::new(Exit::Denied, format!("{error:#}"))
-                .advise("--token-file FILE with the file that serve wrote")
-        })?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("cannot look at the token file {shown}"))?;
-    if !metadata.is_file() {
-        return Err(refused(format!("the token file {shown} is not a file")).into());
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(refused(format!("others can read the token file {shown}"))
-            .advise(format!("chmod 600 {shown}"))
-            .into());
-    }
-    let me = rustix::process::geteuid().as_raw();
-    if metadata.uid() != me {
-        return Err(refused(format!(
-            "the token file {shown} belongs to uid {}, not to uid {me}",
-            metadata.uid()
-        ))
-        .into());
-    }
-    let mut text = String::new();
-    // What is no text is no token either.
-    let _ = file.take(1024).read_to_string(&mut text);
-    Token::parse(text.trim())
-        .ok_or_else(|| refused(format!("{shown} does not hold a token")).into())
 }

@@ -1,5 +1,6 @@
 //! `sessionctl token`: makes, lists and revokes the tokens of the admin API (S31).
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::Asker;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, exit_of};
 use super::output::{Format, Output};
 use super::rows::{Row, Rows};
 use super::table::{Layout, Times};
@@ -173,15 +174,26 @@ fn tell(
     } = minted.token.clone();
     let is_json = matches!(output.format, Format::Json | Format::Jsonl);
     match &out {
-        Some(_) if is_json => output.json(&serde_json::json!({
-            "schema": crate::wire::SCHEMA,
-            "token": minted.token,
-        }))?,
-        None if is_json => output.json(&MintedBody::from(minted))?,
-        Some(_) => {}
-        None => output.line(minted.secret.expose())?,
+        Some(_) => {
+            if is_json {
+                output.json(&serde_json::json!({
+                    "schema": crate::wire::SCHEMA,
+                    "token": minted.token,
+                }))?;
+            }
+            output.flush()?;
+        }
+        None => {
+            let shown = match is_json {
+                true => output.json(&MintedBody::from(minted)),
+                false => output.line(minted.secret.expose()),
+            };
+            // Whoever closed stdout has all that they want of a list, but not of this.
+            shown
+                .and_then(|()| output.flush())
+                .map_err(|error| lost(&name, error))?;
+        }
     }
-    output.flush()?;
     if output.quiet {
         return Ok(());
     }
@@ -195,6 +207,16 @@ fn tell(
     };
     output.tell(&format!("token {name} ({role}) is good {until}; {place}"));
     Ok(())
+}
+
+/// A secret that is shown once, and that nobody saw.
+fn lost(name: &TokenName, error: io::Error) -> Failure {
+    let text = format!(
+        "the token {name} was made, and its secret is lost: it could not be written to stdout"
+    );
+    Failure::new(Exit::Failure, text)
+        .caused_by(error)
+        .advise_command(format!("token revoke {name}"))
 }
 
 struct List;
@@ -251,37 +273,49 @@ impl Operation for Revoke {
         output: &mut Output,
         context: &Context,
     ) -> Result<Exit> {
-        let (mut revoked, mut failed) = (0, None);
+        let mut exits = Vec::new();
+        let mut told = Ok(());
         for name in self.0.names {
-            match admin
-                .revoke_token(name.clone(), context.actor.clone())
-                .await
-            {
+            let asked = admin.revoke_token(name.clone(), context.actor.clone());
+            match asked.await {
                 Ok(()) => {
-                    revoked += 1;
-                    match output.format {
-                        Format::Json | Format::Jsonl => {
-                            output.json(&serde_json::json!({"name": name, "outcome": "revoked"}))?
-                        }
-                        _ if output.quiet => {}
-                        _ => output.line(&format!("revoked {name}"))?,
-                    }
+                    exits.push(Exit::Done);
+                    // Others are still to be revoked, whether or not anybody reads of it.
+                    told = told.and_then(|()| tell_revoked(output, &name));
                 }
                 Err(error) => {
-                    // Others may still be revoked.
-                    let error =
-                        anyhow::Error::from(error).context(format!("{name} is not revoked"));
+                    let error = not_revoked(error, &name);
                     output.tell_error(&error);
-                    failed = Some(super::exit::exit_of(&error));
+                    exits.push(exit_of(&error));
                 }
             }
         }
-        Ok(match failed {
-            None => Exit::Done,
-            Some(exit) if revoked == 0 || exit == Exit::Unknown => exit,
-            Some(_) => Exit::Partial,
-        })
+        match Exit::together(&exits) {
+            Exit::Done => Ok(told.map(|()| Exit::Done)?),
+            together => Ok(together),
+        }
     }
+}
+
+fn tell_revoked(output: &mut Output, name: &TokenName) -> io::Result<()> {
+    match output.format {
+        Format::Json | Format::Jsonl => {
+            output.json(&serde_json::json!({"name": name, "outcome": "revoked"}))
+        }
+        _ if output.quiet => Ok(()),
+        _ => output.line(&format!("revoked {name}")),
+    }
+}
+
+fn not_revoked(error: Error, name: &TokenName) -> anyhow::Error {
+    if !matches!(error, Error::OutcomeUnknown { .. } | Error::Unconfirmed(_)) {
+        return anyhow::Error::from(error).context(format!("{name} is not revoked"));
+    }
+    let text = format!("whether {name} is revoked is unknown");
+    Failure::new(Exit::Unknown, text)
+        .advise_look(&error, "token list")
+        .caused_by(error)
+        .into()
 }
 
 impl Row for AdminToken {

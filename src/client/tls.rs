@@ -186,24 +186,22 @@ impl ServerCertVerifier for Whoever {
 /// Why the handshake failed, if that is what an error of a connection over TLS is about.
 pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<Distrust> {
     let mut next = Some(error);
+    let mut broken_off = None;
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(in_words(error));
         }
         let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| broke_off(io.kind())) {
+            broken_off = Some(Distrust::NotTls(error.to_string()));
+        }
         next = match io.and_then(io::Error::get_ref) {
             // What it holds is not among its sources, only what lies under that.
             Some(held) => Some(held),
-            None if io.is_some_and(|io| broke_off(io.kind())) => {
-                return Some(Distrust::NotTls(error.to_string()));
-            }
             None => error.source(),
         };
-        if next.is_none() && io.is_some_and(|io| broke_off(io.kind())) {
-            return Some(Distrust::NotTls(error.to_string()));
-        }
     }
-    None
+    broken_off
 }
 
 /// Whether there was a connection.

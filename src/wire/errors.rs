@@ -61,6 +61,7 @@ impl ProblemType {
             | Error::OutcomeUnknown { .. }
             | Error::Protocol { .. }
             | Error::Unsupported { .. } => Self::Internal,
+            Error::Misdirected { .. } => Self::Misdirected,
         }
     }
 }
@@ -228,8 +229,8 @@ impl Problem {
             | ProblemType::HeadTooLarge
             | ProblemType::TargetTooLong
             | ProblemType::Version
-            | ProblemType::MediaType
-            | ProblemType::Misdirected => self.unsupported(server),
+            | ProblemType::MediaType => self.unsupported(server),
+            ProblemType::Misdirected => misdirected(server),
         })
     }
 
@@ -301,6 +302,12 @@ impl Problem {
                 found: self.found?,
             },
         })
+    }
+}
+
+fn misdirected(server: &str) -> Error {
+    Error::Misdirected {
+        server: server.into(),
     }
 }
 

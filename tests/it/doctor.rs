@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
+use sessionctl::token::Token;
 
 use crate::sandbox::{Ran, Sandbox};
 use crate::tls::{Authority, CERTIFICATE, KEY, VALID};
@@ -306,6 +308,24 @@ fn what_serve_is_configured_with() {
     ] {
         let ran = looked_at(&text);
         assert_eq!(status(&ran, words), expected, "{text}: {}", ran.stdout);
+    }
+    let looked_at_token = |expected: &str| {
+        let ran = looked_at(&format!("{port}\nadmin_token_file = {:?}", path("token")));
+        let found = status(&ran, "its owner's alone");
+        assert_eq!(found, expected, "{}", ran.stdout);
+    };
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    looked_at_token("fail");
+    fs::write(&token, Token::mint().unwrap().expose()).unwrap();
+    looked_at_token("ok");
+    let give_to = |uid: u32, path: &Path| std::os::unix::fs::chown(path, Some(uid), None);
+    // Only root can give a file away, and looks at the server of another user.
+    if give_to(12345, &token).is_ok() {
+        looked_at_token("fail");
+        give_to(12345, &sandbox.data()).unwrap();
+        looked_at_token("ok");
+        give_to(0, &sandbox.data()).unwrap();
+        looked_at_token("fail");
     }
     let tls = format!(
         "{port}\nadmin_token_file = {:?}\ntls_cert = {:?}\ntls_key = {:?}",

@@ -33,6 +33,7 @@ mod framing;
 mod fuzz;
 mod fuzz_corpora;
 mod generated;
+mod given_files;
 mod hostile_text;
 mod json_bodies;
 mod killer;

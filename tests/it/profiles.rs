@@ -68,6 +68,30 @@ fn a_profile_has_address_authority_and_token() {
     assert_eq!(sandbox.run(&["count"]).ok(), "0\n");
 }
 
+/// A path that is none of its own is as good as no path.
+#[test]
+fn a_relative_path_for_the_file_of_profiles_is_ignored() {
+    let mut sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let profile = format!("[profiles.here]\nserver = {:?}\n", server.admin);
+    write_profiles(&sandbox, &profile);
+    let count = ["--profile", "here", "count"];
+    for relative in ["elsewhere", "./.config", ""] {
+        sandbox.set_variable("XDG_CONFIG_HOME", relative);
+        assert_eq!(sandbox.run(&count).ok(), "0\n", "{relative:?}");
+    }
+    sandbox.set_variable("HOME", "elsewhere");
+    let nowhere = sandbox.run(&count);
+    assert_eq!(nowhere.code, 2);
+    assert!(
+        nowhere
+            .stderr
+            .contains("neither XDG_CONFIG_HOME nor HOME is an absolute path"),
+        "{}",
+        nowhere.stderr
+    );
+}
+
 #[test]
 fn s47_what_one_server_is_given_no_other_gets() {
     let mut sandbox = Sandbox::new();

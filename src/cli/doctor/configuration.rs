@@ -1,5 +1,6 @@
 //! Looks at what `serve` is configured with: whom it lets in, what it believes, and which files others can use.
 
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use super::super::exit::{Again, Exit};
 use super::super::findings::Findings;
 use super::super::listen::{check_admin, check_app_token};
 use super::super::tls::{TlsFiles, untimely};
-use super::super::{Environment, method, quoted};
+use super::super::token_file::read_token_of;
+use super::super::{Environment, method};
 use crate::clock::Timestamp;
 
 /// How long before its end a certificate is told of: those that are made anew by themselves are by then.
@@ -39,7 +41,7 @@ pub(super) fn look(
     look_at_admin(&plan, again, findings);
     let tokens = [&plan.admin_token_file, &plan.app_token_file];
     for token_file in tokens.into_iter().flatten() {
-        look_at_token_file(token_file, findings);
+        look_at_token_file(token_file, user_of(&plan), again, findings);
     }
     if let Some(files) = &plan.tls {
         look_at_tls(files, now, again, findings);
@@ -63,30 +65,26 @@ fn look_at_admin(plan: &Plan, again: Again<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether the owner alone can use it; one that is not there yet is made so.
-fn look_at_token_file(path: &Path, findings: &mut Findings) {
-    let shown = path.display();
-    let check = format!("the token in {shown} is its owner's alone");
-    let word = path.to_string_lossy();
-    let Ok(metadata) = path.symlink_metadata() else {
+/// Whether it holds a token that the server's user alone has in hand; one that is not there yet is made so.
+fn look_at_token_file(path: &Path, owner: u32, again: Again<'_>, findings: &mut Findings) {
+    let check = format!("the token in {} is its owner's alone", path.display());
+    let found = path.symlink_metadata();
+    if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return findings.ok(format!("{check} (serve makes it)"));
-    };
-    if metadata.is_symlink() {
-        let fix = format!("name the file itself: readlink -f {}", quoted(&word));
-        findings.fail(
-            check,
-            "it is a link, which serve does not follow",
-            Some(fix),
-        );
-    } else if metadata.mode() & 0o077 != 0 {
-        let fix = format!(
-            "chmod 600 {}; whoever may have read it still has it: remove it, and serve makes another",
-            quoted(&word)
-        );
-        findings.fail(check, "others can read it", Some(fix));
-    } else {
-        findings.ok(check);
     }
+    match read_token_of(path, owner) {
+        Ok(_) => findings.ok(check),
+        Err(error) => findings.fault(check, error, again),
+    }
+}
+
+/// The server's user: whoever has its data, or starts it first. Root may look at another's server.
+fn user_of(plan: &Plan) -> u32 {
+    let found = plan.data.metadata();
+    found.map_or_else(
+        |_| rustix::process::geteuid().as_raw(),
+        |metadata| metadata.uid(),
+    )
 }
 
 fn look_at_tls(files: &TlsFiles, now: Timestamp, again: Again<'_>, findings: &mut Findings) {

@@ -451,6 +451,7 @@ fn concerns_all(error: &Error) -> bool {
             | Error::Forbidden(_)
             | Error::Unavailable(_)
             | Error::Protocol { .. }
+            | Error::Misdirected { .. }
             | Error::Unsupported { .. }
     )
 }
