@@ -26,12 +26,12 @@ use super::tls::{self, Reload, TlsFiles};
 use super::{Environment, method, quoted};
 use crate::admin::Actor;
 use crate::audit::Action;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::on_close::Method;
 use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
 use crate::registry::{OnClose, Registry};
-use crate::server::{self, GroupRoles, Listeners};
+use crate::server::{self, GroupRoles, Listeners, TlsIdentity};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
 use crate::store::sqlite::{CloseAll, OpenError, SqliteStore};
@@ -64,12 +64,12 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit> {
     let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
-    check(&plan).map_err(as_config)?;
+    let checked = check(plan).map_err(as_config)?;
     if arguments.check_config {
-        if let Some(files) = &plan.tls {
-            tls::check(files, clock.now(), output).map_err(as_config)?;
+        if let Some((_, identity)) = &checked.tls {
+            tls::tell_if_untimely(identity, clock.now(), output);
         }
-        describe(&plan, output)?;
+        describe(&checked.plan, output)?;
         return Ok(Exit::Done);
     }
     log_to_stderr(match output.verbosity {
@@ -79,7 +79,7 @@ pub(super) async fn run(
     let connections = raise_connection_limit();
     let mut signals = Signals::catch_of_server()?;
     let hang_ups = HangUps::catch()?;
-    let mut running = start(plan, Arc::clone(&clock), arguments.end_all_sessions)
+    let mut running = start(checked, Arc::clone(&clock), arguments.end_all_sessions)
         .await
         .map_err(as_config)?;
     tracing::info!("{VERSION} has started");
@@ -103,14 +103,23 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
+/// A plan that was looked at, with the certificate that it names: what was checked is what the server starts with.
+pub(super) struct Checked {
+    plan: Plan,
+    tls: Option<(TlsFiles, TlsIdentity)>,
+}
+
 /// Refuses what would let in, or start, what it should not; nothing is touched.
-fn check(plan: &Plan) -> Result<()> {
+pub(super) fn check(plan: Plan) -> Result<Checked> {
     let admin_token_file = plan.admin_token_file.as_deref();
     check_admin(&plan.admin, admin_token_file, plan.tls.is_some())?;
     check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
-    plan.tls.as_ref().map(TlsFiles::read).transpose()?;
+    let tls = match &plan.tls {
+        Some(files) => Some((files.clone(), files.read()?)),
+        None => None,
+    };
     method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
-    Ok(())
+    Ok(Checked { plan, tls })
 }
 
 /// Ends the process at the second signal, in the middle of whatever hangs. Not by returning: whoever lets go of the store
@@ -158,11 +167,16 @@ pub(super) struct Running {
 }
 
 /// Takes the data directory, reads the store, binds the listeners.
-pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> Result<Running> {
+pub(super) async fn start(
+    checked: Checked,
+    clock: Arc<dyn Clock>,
+    ends_all: bool,
+) -> Result<Running> {
+    let Checked { plan, tls } = checked;
     let directory = DataDir::exclusive(&plan.data, true)?;
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
-    let reload = reload(&plan, clock.now())?;
+    let reload = tls.map(|(files, identity)| Reload::start(files, identity, clock.now()));
     let tls = reload.as_ref().map(|reload| reload.tls.clone());
     // What has a certificate is called by the names in it, and who calls it needs the authority: programs of this machine
     // have a shorter way.
@@ -218,15 +232,6 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
         reload,
         calls,
     })
-}
-
-/// Reads the certificate of a server that has one.
-fn reload(plan: &Plan, now: Timestamp) -> Result<Option<Reload>> {
-    let Some(files) = plan.tls.clone() else {
-        return Ok(None);
-    };
-    let tls = tls::start(&files, now)?;
-    Ok(Some(Reload { files, tls }))
 }
 
 /// The on-close method, and how the commands that it calls find this server.
