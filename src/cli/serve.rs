@@ -19,6 +19,7 @@ use super::listen::{
 };
 use super::output::{Output, Stream, VERSION};
 use super::signals::{HangUps, Signals};
+use super::store::revoked_tokens;
 use super::table::details;
 use super::target::{Socket, answer_calls};
 use super::text::visible;
@@ -34,7 +35,7 @@ use crate::registry::{OnClose, Registry};
 use crate::server::{self, GroupRoles, Listeners, TlsIdentity};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
-use crate::store::sqlite::{CloseAll, OpenError, SqliteStore};
+use crate::store::sqlite::{CloseAll, ClosedAll, OpenError, SqliteStore};
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 640;
@@ -49,7 +50,7 @@ const MOST_WEB_CONNECTIONS: usize = 4_096;
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// End every session before the start, cause restored: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed
+    /// End every session before the start, cause restored, and revoke every admin token of `token create`: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed or revoked
     #[arg(long)]
     end_all_sessions: bool,
     /// Only check the configuration, and say what the server would start with
@@ -200,12 +201,9 @@ pub(super) async fn start(
             now: clock.now(),
             action: Action::EndAllSessions,
         };
-        let (store, ended) =
+        let (store, closed) =
             SqliteStore::open_closing_all(directory, plan.settings, &on_close.method, &order)?;
-        tracing::warn!(
-            ended,
-            "every session was ended at the start, cause restored"
-        );
+        tell_what_ended(closed);
         store
     } else {
         SqliteStore::open_for_server(directory, plan.settings, &on_close.method)?
@@ -260,6 +258,18 @@ fn on_close(plan: &Plan, admin_url: &str, calls: Option<&Socket>) -> OnClose {
     OnClose {
         method: plan.method.clone(),
         environment,
+    }
+}
+
+/// Whoever came in with a token of the store needs another one from here on.
+fn tell_what_ended(ClosedAll { sessions, tokens }: ClosedAll) {
+    tracing::warn!(
+        ended = sessions,
+        tokens_revoked = tokens,
+        "every session was ended at the start, cause restored"
+    );
+    if tokens > 0 {
+        tracing::warn!("{}", revoked_tokens(tokens));
     }
 }
 
