@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::session::{SessionId, words};
 use crate::token::{Token, TokenHash};
 
-/// Characters that the name of a token may have.
-pub const TOKEN_NAME_LIMIT: usize = 64;
+/// Characters that the name of a token may have: fewer than a token has, so that none is taken for the other.
+pub const TOKEN_NAME_LIMIT: usize = 40;
 
 /// Tokens that there may be at once.
 pub const TOKEN_LIMIT: usize = 1_000;
@@ -88,12 +88,12 @@ impl TryFrom<String> for TokenName {
                 "the name of a token has letters, digits, dots, hyphens and underscores only"
                     .into(),
             )
+        } else if crate::token::looks_like_secret(&text) {
+            Err("this looks like a token and not like the name of one".into())
         } else if text.len() > TOKEN_NAME_LIMIT {
             Err(format!(
                 "the name of a token has at most {TOKEN_NAME_LIMIT} characters"
             ))
-        } else if crate::token::looks_like_secret(&text) {
-            Err("this looks like a token and not like the name of one".into())
         } else if [ADMIN_FILE_TOKEN, APP_FILE_TOKEN]
             .iter()
             .any(|file| text.eq_ignore_ascii_case(file))
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn names_are_plain() {
-        for name in ["ci", "CI-2", "a.b_c", "9", &"x".repeat(42)] {
+        for name in ["ci", "CI-2", "a.b_c", "9", &"x".repeat(40)] {
             assert!(name.parse::<TokenName>().is_ok(), "{name}");
         }
         for name in [
@@ -263,7 +263,8 @@ mod tests {
             "é",
             "admin",
             "app",
-            &"x".repeat(65),
+            &"x".repeat(41),
+            &"a.".repeat(21),
             Token::mint().unwrap().expose(),
         ] {
             assert!(name.parse::<TokenName>().is_err(), "{name:?}");

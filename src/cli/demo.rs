@@ -58,7 +58,7 @@ pub(super) async fn run(
         .tempdir()
         .context("cannot make a directory")?;
     let plan = Plan::throw_away(directory.path());
-    let running = serve::start(plan, Arc::clone(&clock), false).await?;
+    let running = serve::start(serve::check(plan)?, Arc::clone(&clock), false).await?;
     let demo = Demo {
         web: running.web.clone(),
         admin: running.admin.clone(),

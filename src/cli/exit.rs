@@ -499,7 +499,11 @@ fn directory_error(error: &AnyError) -> Option<&DirectoryError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::wire::errors::tests::{every_error_of_a_server, every_fault};
+    use crate::wire::{Fault, Problem};
 
     #[test]
     fn codes_are_those_of_the_design() {
@@ -513,20 +517,24 @@ mod tests {
     /// What a server refuses ends a command with the same code as what a directory refuses.
     #[test]
     fn what_crosses_the_wire_keeps_its_code() {
-        for kind in ProblemType::ALL {
-            let problem = format!(
-                r#"{{"type":"{}","title":"t","status":{},"detail":"d"}}"#,
-                kind.uri(),
-                kind.status()
-            );
-            let problem: crate::wire::Problem = serde_json::from_str(&problem).unwrap();
-            let told = match problem.into_error("unix:/x") {
-                // It lacks what belongs to it, or comes as an outcome.
-                Error::Protocol { .. } => continue,
-                Error::Unsupported { .. } if *kind == ProblemType::Ignored => continue,
-                error => exit_of(&error.into()),
-            };
-            assert_eq!(told, exit_of_problem(*kind), "{kind:?}");
+        let mut told = BTreeSet::new();
+        let of_errors = every_error_of_a_server();
+        let problems = of_errors.iter().map(Problem::from);
+        for problem in problems.chain(every_fault().map(Fault::problem)) {
+            let kind = ProblemType::of_uri(&problem.kind).unwrap();
+            let arrived = serde_json::to_value(problem).unwrap();
+            let arrived: Problem = serde_json::from_value(arrived).unwrap();
+            let exit = exit_of(&arrived.into_error("unix:/x").into());
+            assert_eq!(exit, exit_of_problem(kind), "{kind:?}");
+            told.insert(kind);
+        }
+        // It comes as an outcome.
+        told.insert(ProblemType::Ignored);
+        assert_eq!(told, ProblemType::ALL.iter().copied().collect());
+        // And the same errors have the same code in a directory, where none is a problem.
+        for error in of_errors {
+            let kind = ProblemType::of(&error);
+            assert_eq!(exit_of(&error.into()), exit_of_problem(kind), "{kind:?}");
         }
     }
 

@@ -19,6 +19,7 @@ use super::listen::{
 };
 use super::output::{Output, Stream, VERSION};
 use super::signals::{HangUps, Signals};
+use super::store::revoked_tokens;
 use super::table::details;
 use super::target::{Socket, answer_calls};
 use super::text::visible;
@@ -26,15 +27,15 @@ use super::tls::{self, Reload, TlsFiles};
 use super::{Environment, method, quoted};
 use crate::admin::Actor;
 use crate::audit::Action;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::on_close::Method;
 use crate::options::{OPTIONS, OptionSpec, Origin, Settings};
 use crate::registry::{OnClose, Registry};
-use crate::server::{self, GroupRoles, Listeners};
+use crate::server::{self, GroupRoles, Listeners, TlsIdentity};
 use crate::store::Store as _;
 use crate::store::directory::DataDir;
-use crate::store::sqlite::{CloseAll, OpenError, SqliteStore};
+use crate::store::sqlite::{CloseAll, ClosedAll, OpenError, SqliteStore};
 
 /// Open files that web clients cannot take: for operators, the store, and the process itself.
 const RESERVED_FILES: usize = 640;
@@ -49,7 +50,7 @@ const MOST_WEB_CONNECTIONS: usize = 4_096;
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// End every session before the start, cause restored: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed
+    /// End every session before the start, cause restored, and revoke every admin token of `token create`: for the day after a plain copy of the data or a snapshot of the machine was put back, which may bring back what had been closed or revoked
     #[arg(long)]
     end_all_sessions: bool,
     /// Only check the configuration, and say what the server would start with
@@ -64,12 +65,12 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit> {
     let plan = Plan::make(arguments.flags, environment).map_err(as_config)?;
-    check(&plan).map_err(as_config)?;
+    let checked = check(plan).map_err(as_config)?;
     if arguments.check_config {
-        if let Some(files) = &plan.tls {
-            tls::check(files, clock.now(), output).map_err(as_config)?;
+        if let Some((_, identity)) = &checked.tls {
+            tls::tell_if_untimely(identity, clock.now(), output);
         }
-        describe(&plan, output)?;
+        describe(&checked.plan, output)?;
         return Ok(Exit::Done);
     }
     log_to_stderr(match output.verbosity {
@@ -79,7 +80,7 @@ pub(super) async fn run(
     let connections = raise_connection_limit();
     let mut signals = Signals::catch_of_server()?;
     let hang_ups = HangUps::catch()?;
-    let mut running = start(plan, Arc::clone(&clock), arguments.end_all_sessions)
+    let mut running = start(checked, Arc::clone(&clock), arguments.end_all_sessions)
         .await
         .map_err(as_config)?;
     tracing::info!("{VERSION} has started");
@@ -103,15 +104,24 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
+/// A plan that was looked at, with the certificate that it names: what was checked is what the server starts with.
+pub(super) struct Checked {
+    plan: Plan,
+    tls: Option<(TlsFiles, TlsIdentity)>,
+}
+
 /// Refuses what would let in, or start, what it should not; nothing is touched.
-fn check(plan: &Plan) -> Result<()> {
+pub(super) fn check(plan: Plan) -> Result<Checked> {
     let admin_token_file = plan.admin_token_file.as_deref();
     check_admin(&plan.admin, admin_token_file, plan.tls.is_some())?;
     check_app_token(plan.app_token_file.as_deref(), admin_token_file)?;
-    check_groups(plan)?;
-    plan.tls.as_ref().map(TlsFiles::read).transpose()?;
+    check_groups(&plan)?;
+    let tls = match &plan.tls {
+        Some(files) => Some((files.clone(), files.read()?)),
+        None => None,
+    };
     method::check(&plan.method).map_err(|unfit| unfit.failure(Exit::Config, None))?;
-    Ok(())
+    Ok(Checked { plan, tls })
 }
 
 /// Refuses roles that come to nothing: at a port nobody is known by a group.
@@ -170,11 +180,16 @@ pub(super) struct Running {
 }
 
 /// Takes the data directory, reads the store, binds the listeners.
-pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> Result<Running> {
+pub(super) async fn start(
+    checked: Checked,
+    clock: Arc<dyn Clock>,
+    ends_all: bool,
+) -> Result<Running> {
+    let Checked { plan, tls } = checked;
     let directory = DataDir::exclusive(&plan.data, true)?;
     let trusted_proxies = plan.proxies();
     let web = bind(plan.web, "--web").await?;
-    let reload = reload(&plan, clock.now())?;
+    let reload = tls.map(|(files, identity)| Reload::start(files, identity, clock.now()));
     let tls = reload.as_ref().map(|reload| reload.tls.clone());
     // What has a certificate is called by the names in it, and who calls it needs the authority: programs of this machine
     // have a shorter way.
@@ -198,12 +213,9 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
             now: clock.now(),
             action: Action::EndAllSessions,
         };
-        let (store, ended) =
+        let (store, closed) =
             SqliteStore::open_closing_all(directory, plan.settings, &on_close.method, &order)?;
-        tracing::warn!(
-            ended,
-            "every session was ended at the start, cause restored"
-        );
+        tell_what_ended(closed);
         store
     } else {
         SqliteStore::open_for_server(directory, plan.settings, &on_close.method)?
@@ -232,15 +244,6 @@ pub(super) async fn start(plan: Plan, clock: Arc<dyn Clock>, ends_all: bool) -> 
     })
 }
 
-/// Reads the certificate of a server that has one.
-fn reload(plan: &Plan, now: Timestamp) -> Result<Option<Reload>> {
-    let Some(files) = plan.tls.clone() else {
-        return Ok(None);
-    };
-    let tls = tls::start(&files, now)?;
-    Ok(Some(Reload { files, tls }))
-}
-
 /// The on-close method, and how the commands that it calls find this server.
 fn on_close(plan: &Plan, admin_url: &str, calls: Option<&Socket>) -> OnClose {
     let mut environment = plan.passed_on.clone();
@@ -267,6 +270,18 @@ fn on_close(plan: &Plan, admin_url: &str, calls: Option<&Socket>) -> OnClose {
     OnClose {
         method: plan.method.clone(),
         environment,
+    }
+}
+
+/// Whoever came in with a token of the store needs another one from here on.
+fn tell_what_ended(ClosedAll { sessions, tokens }: ClosedAll) {
+    tracing::warn!(
+        ended = sessions,
+        tokens_revoked = tokens,
+        "every session was ended at the start, cause restored"
+    );
+    if tokens > 0 {
+        tracing::warn!("{}", revoked_tokens(tokens));
     }
 }
 

@@ -44,7 +44,7 @@ enum Command {
     /// Copy the store into a new file: what is on disk at one moment, also while a server has it
     Backup(BackupArguments),
     /// Bring a backup back. What was closed since stays closed: sessions of the backup live on only where the store that is
-    /// there is the one it was made of and can be read; else all of them end, cause restored
+    /// there is the one it was made of and can be read; else all of them end, cause restored, and every admin token is revoked
     Restore(RestoreArguments),
 }
 
@@ -230,6 +230,7 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
     let Restored {
         closed,
         live,
+        tokens_revoked,
         replaced,
     } = restored;
     match output.format {
@@ -238,6 +239,7 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
             "directory": directory.display().to_string(),
             "live": live,
             "ended": closed,
+            "tokens_revoked": tokens_revoked,
             "replaced": replaced.as_ref().map(|path| path.display().to_string()),
         }))?,
         _ if output.quiet => {}
@@ -259,7 +261,21 @@ fn write_restored(directory: &Path, restored: &Restored, output: &mut Output) ->
     if *closed > 0 && !output.quiet {
         output.tell("note: the next server runs their on-close methods, if it has one");
     }
+    if *tokens_revoked > 0 && !output.quiet {
+        output.tell(&format!("note: {}", revoked_tokens(*tokens_revoked)));
+    }
     Ok(Exit::Done)
+}
+
+/// What operators are told of tokens that are revoked because nobody knows which of them had been.
+pub(super) fn revoked_tokens(number: usize) -> String {
+    format!(
+        "{} revoked; make new ones with `sessionctl token create`",
+        match number {
+            1 => "1 admin token was".into(),
+            number => format!("{number} admin tokens were"),
+        }
+    )
 }
 
 /// What would happen, told before it does.
@@ -268,40 +284,45 @@ fn plan(restoring: &Restoring, directory: &Path) -> Vec<String> {
         directory.display(),
         counted(restoring.live(), "live session", "live sessions"),
     );
-    let all_end = format!(
-        "the backup has {sessions}: every one ends, cause restored, since nobody knows what was closed after the backup"
-    );
-    match restoring.over() {
-        Over::Nothing => vec![format!("there is no store in {directory}"), all_end],
-        Over::Same { newer } => vec![
-            format!("the backup was made of the store in {directory}, and has {sessions}"),
-            format!(
-                "what was closed since stays closed; {} since and end, cause restored",
-                match newer {
-                    1 => "1 session was opened".into(),
-                    newer => format!("{newer} sessions were opened"),
-                }
-            ),
-            "the others live on, with the variables and selections of the backup".into(),
-        ],
-        Over::Older => vec![
-            format!(
-                "the store in {directory} is an older copy of the one that the backup was made of; it is put aside"
-            ),
-            all_end,
-        ],
-        Over::Another(live) => vec![
-            format!(
-                "the store in {directory} is not known to be the one that the backup was made of; it is put aside, with {}",
-                counted(*live, "live session", "live sessions")
-            ),
-            all_end,
-        ],
-        Over::Unreadable(error) => vec![
-            format!("the store in {directory} cannot be relied on, and is put aside: {error}"),
-            all_end,
-        ],
+    let there = match restoring.over() {
+        Over::Same { newer } => {
+            return vec![
+                format!("the backup was made of the store in {directory}, and has {sessions}"),
+                format!(
+                    "what was closed since stays closed; {} since and end, cause restored",
+                    match newer {
+                        1 => "1 session was opened".into(),
+                        newer => format!("{newer} sessions were opened"),
+                    }
+                ),
+                "the others live on, with the variables and selections of the backup".into(),
+            ];
+        }
+        Over::Nothing => format!("there is no store in {directory}"),
+        Over::Older => format!(
+            "the store in {directory} is an older copy of the one that the backup was made of; it is put aside"
+        ),
+        Over::Another(live) => format!(
+            "the store in {directory} is not known to be the one that the backup was made of; it is put aside, with {}",
+            counted(*live, "live session", "live sessions")
+        ),
+        Over::Unreadable(error) => {
+            format!("the store in {directory} cannot be relied on, and is put aside: {error}")
+        }
+    };
+    let mut lines = vec![
+        there,
+        format!(
+            "the backup has {sessions}: every one ends, cause restored, since nobody knows what was closed after the backup"
+        ),
+    ];
+    if restoring.tokens() > 0 {
+        lines.push(format!(
+            "it has {}: every one is revoked, since nobody knows which were revoked after the backup",
+            counted(restoring.tokens() as u64, "admin token", "admin tokens")
+        ));
     }
+    lines
 }
 
 fn in_words(error: RestoreError) -> anyhow::Error {

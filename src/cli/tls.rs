@@ -80,18 +80,10 @@ pub(super) fn untimely(identity: &TlsIdentity, now: Timestamp) -> Option<String>
 }
 
 /// Says in a check of the configuration what a start would say in its log.
-pub(super) fn check(files: &TlsFiles, now: Timestamp, output: &mut Output) -> Result<()> {
-    if let Some(text) = untimely(&files.read()?, now) {
+pub(super) fn tell_if_untimely(identity: &TlsIdentity, now: Timestamp, output: &mut Output) {
+    if let Some(text) = untimely(identity, now) {
         output.tell(&format!("warning: {text}"));
     }
-    Ok(())
-}
-
-/// Reads the files for a listener that starts.
-pub(super) fn start(files: &TlsFiles, now: Timestamp) -> Result<Tls> {
-    let identity = files.read()?;
-    warn_if_untimely(&identity, now);
-    Ok(Tls::new(identity))
 }
 
 fn warn_if_untimely(identity: &TlsIdentity, now: Timestamp) {
@@ -103,8 +95,17 @@ fn warn_if_untimely(identity: &TlsIdentity, now: Timestamp) {
 /// What a running listener is reloaded from.
 #[derive(Clone)]
 pub(super) struct Reload {
-    pub(super) files: TlsFiles,
+    files: TlsFiles,
     pub(super) tls: Tls,
+}
+
+impl Reload {
+    /// For a listener that starts with what was read of the files.
+    pub(super) fn start(files: TlsFiles, identity: TlsIdentity, now: Timestamp) -> Self {
+        warn_if_untimely(&identity, now);
+        let tls = Tls::new(identity);
+        Self { files, tls }
+    }
 }
 
 /// Reloads certificate and key at each SIGHUP: both or, if anything is wrong with them, neither.

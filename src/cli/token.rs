@@ -11,6 +11,7 @@ use super::Asker;
 use super::exit::{Exit, Failure, exit_of};
 use super::output::{Format, Output};
 use super::rows::{Row, Rows};
+use super::signals::Signals;
 use super::table::{Layout, Times};
 use super::target::{Access, Calls, Context, Operation};
 use super::text::csv_cell;
@@ -115,6 +116,9 @@ impl Operation for Create {
             expires: Lifetime(lifetime),
             out,
         } = self.0;
+        // Whoever is told to stop in between has made a token that nobody has: it is carried to its end, at most for the time
+        // that an answer may take.
+        let mut signals = Signals::catch()?;
         // A token that cannot be kept is not made.
         let file = out.as_deref().map(NewTokenFile::create).transpose()?;
         let request = TokenRequest {
@@ -144,7 +148,12 @@ impl Operation for Create {
                 .into());
         }
         tell(output, minted, out, context.now)?;
-        Ok(Exit::Done)
+        let stopped = tokio::select! {
+            biased;
+            exit = signals.next() => exit,
+            () = std::future::ready(()) => Exit::Done,
+        };
+        Ok(stopped)
     }
 }
 

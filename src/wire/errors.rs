@@ -316,7 +316,7 @@ fn millis(duration: &Duration) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -326,7 +326,7 @@ mod tests {
     use crate::wire::Fault;
 
     /// Without those that only a client has: no server sends them.
-    fn every_error_of_a_server() -> Vec<Error> {
+    pub(crate) fn every_error_of_a_server() -> Vec<Error> {
         let (id, process) = (SessionId::random(), ProcessNumber(7));
         let since = Timestamp::from_millis(1_764_000_000_001);
         let closed = |user: Option<&str>| ClosedSession {
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(used, ProblemType::ALL.iter().copied().collect());
     }
 
-    fn every_fault() -> [Fault; 10] {
+    pub(crate) fn every_fault() -> [Fault; 10] {
         let faults = [
             Fault::Route,
             Fault::Method,

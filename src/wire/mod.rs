@@ -2,7 +2,7 @@
 //! Neither the client nor the server writes a path or a status of its own.
 
 mod application;
-mod errors;
+pub(crate) mod errors;
 mod looks;
 pub mod openapi;
 pub mod path;

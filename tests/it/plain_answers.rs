@@ -1,8 +1,12 @@
 //! What no answer has, whoever asks for it: grants to other sites, a banner, an echo (S29); and what no line of the log has
 //! (S43).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use sessionctl::wire::{ROUTES, path};
+
+use crate::described::filled;
 use crate::framing::{Reply, talk};
 use crate::sandbox::{Sandbox, Server};
 
@@ -33,53 +37,68 @@ fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// The paths of both listeners with the methods that they take.
-const ROUTES: [(bool, &str, &[&str]); 14] = [
-    (false, "/session", &["GET", "HEAD"]),
-    (
-        false,
-        "/check",
-        &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    ),
-    (false, "/logout", &["POST"]),
-    (false, "/healthz", &["GET", "HEAD"]),
-    (false, "/readyz", &["GET", "HEAD"]),
-    (true, "/healthz", &["GET", "HEAD"]),
-    (true, "/readyz", &["GET", "HEAD"]),
-    (true, "/v1/sessions", &["GET", "HEAD", "POST"]),
-    (
-        true,
-        "/v1/sessions/5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11",
-        &["GET", "HEAD", "DELETE"],
-    ),
-    (
-        true,
-        "/v1/sessions/5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11/close",
-        &["POST"],
-    ),
-    (
-        true,
-        "/v1/sessions/5f0c6a52-93c1-4d55-8a3b-0c2f9f5d7e11/drop",
-        &["POST"],
-    ),
-    (true, "/v1/options", &["GET", "HEAD", "PATCH"]),
-    (true, "/v1/stats", &["GET", "HEAD"]),
-    (true, "/v1/history", &["GET", "HEAD"]),
-];
+/// A path of one of the listeners.
+struct Path {
+    is_admin: bool,
+    path: String,
+    /// The methods that it takes.
+    taken: BTreeSet<&'static str>,
+}
+
+impl Path {
+    fn url<'a>(&self, server: &'a Server) -> &'a str {
+        match self.is_admin {
+            true => &server.admin,
+            false => &server.web,
+        }
+    }
+}
+
+/// Every path of both listeners.
+fn every_path() -> Vec<Path> {
+    let look = ["GET", "HEAD"];
+    let mut of_admin: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for route in &ROUTES {
+        let taken = of_admin.entry(route.path).or_default();
+        taken.insert(route.method);
+        if route.method == "GET" {
+            taken.extend(look);
+        }
+    }
+    let of_admin = of_admin
+        .into_iter()
+        .chain([path::HEALTH, path::READY].map(|path| (path, look.into())))
+        .map(|(path, taken)| (true, path, taken));
+    let checked = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let of_web = [
+        (path::WEB_SESSION, look.into()),
+        (path::CHECK, checked.into()),
+        (path::LOG_OUT, ["POST"].into()),
+        (path::HEALTH, look.into()),
+        (path::READY, look.into()),
+    ]
+    .map(|(path, taken)| (false, path, taken));
+    let path = |(is_admin, path, taken)| Path {
+        is_admin,
+        path: filled(path),
+        taken,
+    };
+    of_admin.chain(of_web).map(path).collect()
+}
 
 #[test]
 fn s29_other_methods_are_refused_with_those_that_are_taken() {
     let sandbox = Sandbox::new();
     let (server, authorization) = serve(&sandbox);
-    for (is_admin, path, taken) in ROUTES {
-        let url = if is_admin { &server.admin } else { &server.web };
+    for at in every_path() {
+        let (url, path) = (at.url(&server), at.path.as_str());
         for method in [
             "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
             "TRACK", "PROPFIND", "get",
         ] {
             // Of the check: whatever a proxy passes on.
             let is_any = path == "/check" && !matches!(method, "TRACE" | "CONNECT");
-            if taken.contains(&method) || is_any {
+            if at.taken.contains(method) || is_any {
                 continue;
             }
             let secret = "X-Secret: abc123\r\n";
@@ -88,11 +107,8 @@ fn s29_other_methods_are_refused_with_those_that_are_taken() {
             let is_told = method == "HEAD" || reply.is_problem();
             assert!(is_told, "{method} {path}: {reply:?}");
             let allow = header(&reply, "allow").unwrap().to_uppercase();
-            let mut allowed: Vec<&str> = allow.split(',').map(str::trim).collect();
-            let mut taken = taken.to_vec();
-            allowed.sort_unstable();
-            taken.sort_unstable();
-            assert_eq!(allowed, taken, "{method} {path}");
+            let allowed: BTreeSet<&str> = allow.split(',').map(str::trim).collect();
+            assert_eq!(allowed, at.taken, "{method} {path}");
             assert!(!reply.body.contains("abc123"), "{method} {path}");
         }
     }
@@ -114,9 +130,13 @@ fn s29_no_answer_has_a_banner_or_grants_anything_to_other_sites() {
         "{origin}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n\
          Access-Control-Request-Private-Network: true\r\n"
     );
-    let nowhere = [(false, "/nowhere", &[][..]), (true, "/v1/nowhere", &[])];
-    for (is_admin, path, _) in ROUTES.into_iter().chain(nowhere) {
-        let url = if is_admin { &server.admin } else { &server.web };
+    let nowhere = [(false, "/nowhere"), (true, "/v1/nowhere")].map(|(is_admin, path)| Path {
+        is_admin,
+        path: path.into(),
+        taken: BTreeSet::new(),
+    });
+    for at in every_path().into_iter().chain(nowhere) {
+        let (url, path) = (at.url(&server), at.path.as_str());
         for method in ["OPTIONS", "GET", "POST", "TRACE"] {
             for fields in [
                 "",
@@ -146,7 +166,11 @@ fn s29_no_answer_has_a_banner_or_grants_anything_to_other_sites() {
 #[test]
 fn s43_no_client_writes_the_log() {
     let sandbox = Sandbox::new();
-    let (server, _) = serve(&sandbox);
+    let (server, operator) = serve(&sandbox);
+    let target = ["--server", &server.admin, "--token-file", "token"];
+    let create = ["token", "create", "--name", "ci", "--role", "viewer"];
+    let viewer = sandbox.run(&[&target[..], &create].concat()).ok();
+    let viewer = format!("Authorization: Bearer {}\r\n", viewer.trim());
     let lines = || sandbox.read("log").lines().count();
     let before = lines();
     let hostile = [
@@ -155,25 +179,33 @@ fn s43_no_client_writes_the_log() {
         "/v1/sessions/\"x\" level=ERROR",
         "/v1/sessions/\\n",
     ];
-    let mut refused = 0;
+    let agent = "User-Agent: \u{9b}2J\u{85}\u{2028}\u{202e}\r\n";
+    let mut replies = BTreeMap::new();
     for path in hostile {
         for fields in [
             "Authorization: Bearer \u{9b}31m\u{85}\r\n",
             "User-Agent: \u{1b}[2J\r\n",
             "User-Agent: a\rb\r\n",
-            "User-Agent: \u{9b}2J\u{85}\u{2028}\u{202e}\r\n",
+            agent,
+            &format!("{viewer}{agent}"),
+            &format!("{operator}{agent}"),
         ] {
-            let reply = ask(&server.admin, "GET", path, fields);
-            assert!(
-                matches!(reply.status, 400 | 401),
-                "{path} {fields}: {reply:?}"
-            );
-            refused += usize::from(reply.status == 401);
+            for method in ["GET", "DELETE", "POST"] {
+                let reply = ask(&server.admin, method, path, fields);
+                *replies.entry(reply.status).or_insert(0) += 1;
+            }
         }
     }
-    assert!(refused >= 4, "{refused} reached the one who writes lines");
+    let count = |status: u16| replies.get(&status).copied().unwrap_or(0);
+    let refused = count(401) + count(403);
+    assert!(count(401) >= 4 && count(403) >= 2, "{replies:?}");
+    // Malformed, or a method that is nobody's.
+    let known: BTreeSet<u16> = replies.keys().copied().collect();
+    assert_eq!(known, [400, 401, 403, 405].into(), "{replies:?}");
     let log = sandbox.read("log");
-    assert_eq!(lines() - before, 1, "{log}");
+    // Two sources: the address, and the token.
+    assert!(refused > 2);
+    assert_eq!(lines() - before, 2, "{replies:?}: {log}");
     let is_hostile =
         |c: &char| c.is_control() && *c != '\n' || matches!(c, '\u{2028}' | '\u{202e}');
     assert_eq!(log.chars().find(is_hostile), None, "{log:?}");

@@ -199,7 +199,6 @@ fn s35_a_crowd_of_slow_clients_holds_up_nobody() {
     assert!(!log.contains("not accepted"), "{log}");
 }
 
-/// A body that dribbles holds a request of the admin listener, to whoever may send one, and no other.
 /// A stop waits for requests, not for connections on which none has come.
 #[test]
 fn a_stop_waits_for_no_client_without_a_request() {
@@ -217,6 +216,7 @@ fn a_stop_waits_for_no_client_without_a_request() {
     assert!(!log.contains("did not finish before the stop"), "{log}");
 }
 
+/// A body that dribbles holds a request of the admin listener, to whoever may send one, and no other.
 #[test]
 fn s35_slow_bodies_hold_up_nobody() {
     let sandbox = Sandbox::new();

@@ -579,18 +579,33 @@ fn s12_no_copy_brings_a_revoked_token_back() {
     local(&sandbox, &["token", "revoke", "revoked"]).ok();
     create("newer");
     // Over the store that the backup was made of, its own tokens count.
-    restore(&sandbox, &file);
+    assert_eq!(restore(&sandbox, &file)["tokens_revoked"], 0);
     assert_eq!(names(), "kept\nnewer\n");
     // In the place of one that is lost, nobody knows which were revoked.
     fs::remove_dir_all(sandbox.data()).unwrap();
-    restore(&sandbox, &file);
+    let planned = local(&sandbox, &["store", "restore", &file, "--dry-run"]);
+    let plan = "2 admin tokens: every one is revoked";
+    assert!(planned.stderr.contains(plan), "{}", planned.stderr);
+    assert_eq!(restore(&sandbox, &file)["tokens_revoked"], 2);
     assert_eq!(names(), "");
     let audit = local(&sandbox, &["audit"]).ok();
     assert!(audit.contains("2 admin tokens revoked"), "{audit}");
+    let told = local(&sandbox, &["store", "restore", &file, "--yes"]);
+    let advice = "revoked; make new ones with `sessionctl token create`";
+    let note = format!("note: 2 admin tokens were {advice}");
+    assert!(told.stderr.contains(&note), "{}", told.stderr);
     create("kept");
-    let server = sandbox.serve(&["--end-all-sessions"]);
-    stop(server);
+    stop(sandbox.serve(&["--end-all-sessions"]));
     assert_eq!(names(), "");
+    let log = sandbox.read("log");
+    assert!(log.contains("tokens_revoked=1"), "{log}");
+    let warning = format!("1 admin token was {advice}");
+    assert_eq!(log.matches(&warning).count(), 1, "{log}");
+    // Nothing is to be made anew where nothing was revoked.
+    stop(sandbox.serve(&["--end-all-sessions"]));
+    let log = sandbox.read("log");
+    assert!(log.contains("tokens_revoked=0"), "{log}");
+    assert_eq!(log.matches(advice).count(), 1, "{log}");
     check_whole(&sandbox);
 }
 

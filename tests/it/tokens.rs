@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use sessionctl::error::Error;
 use sessionctl::token::Token;
 
 use crate::places::{BehindServer, Durable, InMemory, OnDisk, Place, Work, in_every_place, roomy};
-use crate::sandbox::{Ran, Sandbox, Server, parsed, request, wait_for};
+use crate::sandbox::{Ran, Sandbox, Server, parsed, request, send, wait_for};
 
 in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     s31_a_token_lets_in_until_its_time_is_over,
@@ -377,6 +377,27 @@ fn a_token_is_shown_once_on_stdout_and_in_json() {
         "list",
     ]);
     assert_eq!(listed.code, 0, "{}", listed.stderr);
+}
+
+/// Whoever stops the command leaves no token behind that nobody has: it is made, and kept, or neither.
+#[test]
+fn a_token_is_kept_although_the_command_is_told_to_stop() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    server.signal("STOP");
+    let file = sandbox.path("kept");
+    let arguments = [
+        "token", "create", "--name", "kept", "--role", "viewer", "--out", "kept",
+    ];
+    let mut command = sandbox.command(&arguments);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the file", || file.exists().then_some(()));
+    send("INT", child.id());
+    server.signal("CONT");
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    assert!(Token::parse(fs::read_to_string(&file).unwrap().trim()).is_some());
+    assert_eq!(sandbox.run(&["token", "list", "-q"]).ok(), "kept\n");
 }
 
 /// S31: whoever guesses is slowed down; whoever has a token, or the socket, is not.

@@ -33,14 +33,23 @@ pub struct CloseAll {
     pub action: Action,
 }
 
-/// Begins the closing of every live session, in one commit; answers how many there were. Admin tokens are revoked: nobody
-/// knows which of them had been. The store is another one from here
-/// on, with greater numbers than any other life of the copy can have given, so that fences grow (C17).
+/// What ended with an order to close every session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedAll {
+    /// Sessions whose closing began.
+    pub sessions: usize,
+    /// Admin tokens that were revoked: all that the store had.
+    pub tokens: usize,
+}
+
+/// Begins the closing of every live session, in one commit. Admin tokens are revoked: nobody knows which of them had been. The
+/// store is another one from here on, with greater numbers than any other life of the copy can have given, so that fences
+/// grow (C17).
 pub(super) fn close_all(
     connection: &mut Connection,
     loaded: &mut Loaded,
     order: &CloseAll,
-) -> Result<usize> {
+) -> Result<ClosedAll> {
     let transaction = connection.transaction()?;
     let live = &mut loaded.live;
     let now = order.now.max(live.latest());
@@ -48,7 +57,7 @@ pub(super) fn close_all(
     // What was handed out since is not handed out once more (C05).
     live.dismiss_saved_of_closed();
     execute(&transaction, "UPDATE closings SET inherited = 1", [])?;
-    let (mut count, mut after) = (0, Seq(0));
+    let (mut sessions, mut after) = (0, Seq(0));
     loop {
         let (begun, closed, last) = live.close_all(after, BATCH, &order.actor, now);
         begun
@@ -56,7 +65,7 @@ pub(super) fn close_all(
             .try_for_each(|row| rows::write(&transaction, row))?;
         live.publish(&begun);
         loaded.ended.extend(rows::ended(&begun));
-        count += closed;
+        sessions += closed;
         match last {
             Some(last) => after = last,
             None => break,
@@ -66,7 +75,7 @@ pub(super) fn close_all(
     execute(&transaction, "DELETE FROM tokens", [])?;
     let detail = format!(
         "{}, {}",
-        in_words(count, "session ended", "sessions ended"),
+        in_words(sessions, "session ended", "sessions ended"),
         in_words(tokens, "admin token revoked", "admin tokens revoked")
     );
     let audited = live.audited(Order::by(&order.actor, order.action, detail, now));
@@ -75,7 +84,7 @@ pub(super) fn close_all(
     settings::write_number(&transaction, live.durable())?;
     settings::renew_identity(&transaction)?;
     transaction.commit()?;
-    Ok(count)
+    Ok(ClosedAll { sessions, tokens })
 }
 
 /// What the audit record says of it.

@@ -104,6 +104,7 @@ pub(super) fn merge(
     Ok(Restored {
         closed,
         live: census.active + census.suspended,
+        tokens_revoked: 0,
         replaced: None,
     })
 }

@@ -32,7 +32,7 @@ use tokio::sync::{Notify, watch};
 
 pub use self::backup::{BackedUp, BackupError, back_up};
 pub use self::check::{CheckedStore, check};
-pub use self::close_all::CloseAll;
+pub use self::close_all::{CloseAll, ClosedAll};
 pub use self::open_error::OpenError;
 pub(super) use self::place::Place;
 use self::reader::Reader;
@@ -127,7 +127,8 @@ impl SqliteStore {
     }
 
     /// The same for a database that may be an older copy, after a restored machine or disk: every session that lives in it
-    /// is closed before anybody sees it, cause `restored`, its method pending. Answers how many those were too.
+    /// is closed before anybody sees it, cause `restored`, its method pending, and every admin token revoked. Answers how many
+    /// those were too.
     ///
     /// # Errors
     /// See [`OpenError`]. Nothing is refused for what it lacks.
@@ -136,7 +137,7 @@ impl SqliteStore {
         settings: Settings,
         method: &Method,
         order: &CloseAll,
-    ) -> Result<(Self, usize), OpenError> {
+    ) -> Result<(Self, ClosedAll), OpenError> {
         let start = Some((settings, method));
         let (opened, closed) = schema::open_closing_all(&directory.database(), start, order)?;
         Ok((Self::started(directory, opened)?, closed))

@@ -42,6 +42,8 @@ pub struct Restored {
     pub closed: usize,
     /// Sessions that live on.
     pub live: u64,
+    /// Admin tokens of the backup that are revoked: nobody knows which of them had been since.
+    pub tokens_revoked: usize,
     /// Where the store is that was replaced.
     pub replaced: Option<PathBuf>,
 }
@@ -83,6 +85,8 @@ pub struct Restoring {
     over: Over,
     /// Sessions that lived when the backup was made.
     live: u64,
+    /// Admin tokens that there were then.
+    tokens: usize,
 }
 
 impl Restoring {
@@ -102,6 +106,7 @@ impl Restoring {
             copy,
             over: Over::Nothing,
             live: 0,
+            tokens: 0,
         };
         source.copy_to(&this.copy)?;
         let opened = open_copy(&this.copy).map_err(|source| RestoreError::Backup {
@@ -110,6 +115,7 @@ impl Restoring {
         })?;
         let census = opened.live.census();
         this.live = census.active + census.suspended;
+        this.tokens = opened.live.tokens().what.len();
         let (identity, last) = (opened.identity, opened.live.durable());
         drop(opened);
         this.over = this.look(identity, last)?;
@@ -124,6 +130,11 @@ impl Restoring {
     /// Sessions that lived when the backup was made.
     pub fn live(&self) -> u64 {
         self.live
+    }
+
+    /// Admin tokens that there were when the backup was made, expired ones too.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// Brings the backup back. A store that is put aside gets `suffix` in its name.
@@ -199,8 +210,9 @@ impl Restoring {
         remove(&barrier)?;
         sync(self.directory.path())?;
         Ok(Restored {
-            closed,
+            closed: closed.sessions,
             live: 0,
+            tokens_revoked: closed.tokens,
             replaced,
         })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::close_all::{self, CloseAll};
+use super::close_all::{self, CloseAll, ClosedAll};
 use super::load::{Loaded, load};
 use super::mark::{Identity, Known, Mark};
 use super::{OpenError, check, log, mark, settings};
@@ -228,12 +228,12 @@ pub(super) fn open_for_changes(
 }
 
 /// The same for a database that may be an older copy: whatever it has less than was acknowledged, every session that lives
-/// in it is closed, in one commit. Answers how many those were too.
+/// in it is closed, in one commit. Answers what ended by it too.
 pub(super) fn open_closing_all(
     path: &Path,
     start: Option<(Settings, &Method)>,
     order: &CloseAll,
-) -> Result<(Opened, usize), OpenError> {
+) -> Result<(Opened, ClosedAll), OpenError> {
     let (mut connection, mut loaded) = open(path, start, None)?;
     if let Some((_, acknowledged)) = mark::read(path) {
         loaded.live.restored(acknowledged, Timestamp::EPOCH);

@@ -52,8 +52,13 @@ Who is on the web server, and ending that one: the admin API of a session server
 they are, and those for web clients.
 
 There are two listeners. The **web** one has `/session`, `/check` and `/logout`; the **admin** one has everything under `/v1`. Both \
-have `/healthz` and `/readyz`. The admin listener is a unix socket, where its owner and root need no token, or a loopback address, \
-where everybody does. `x-roles` says which roles may ask for an operation; the token of another one is answered 403.
+have `/healthz` and `/readyz`. `x-roles` says which roles may ask for an operation; whoever has another one is answered 403.
+
+The admin listener is a unix socket or an address. On the socket its owner and root are let in as `admin`, and the users of the \
+groups that the server's configuration gives a role (`[group_roles]`) in that role, all without a token; everybody else is \
+answered 403. On an address everybody needs a token, which says the role. An address beyond loopback is served over TLS alone \
+(`https`). Whoever presents a token, on the socket too, is let in by that token or not at all: 401 if it is unknown, revoked or \
+expired, and 429 for whoever presents too many of those.
 
 Requests with unknown fields are refused. Answers may gain fields, and a refusal may have a type that is not listed here. What is \
 refused is a problem (RFC 9457); `sessionctl-errors(7)` tells what to try. Besides what the operations list: a path that is not here \
@@ -119,7 +124,8 @@ fn servers(which: &[usize]) -> Value {
     let all = [
         json!({
             "url": "http://localhost",
-            "description": "The admin listener: over its unix socket, or with the port of its loopback address.",
+            "description": "The admin listener: over its unix socket, or with the port of its loopback address. With a \
+                certificate it is `https`, and the only way beyond loopback, under a name that the certificate is for.",
         }),
         json!({
             "url": "http://127.0.0.1:8080",
@@ -257,8 +263,9 @@ impl Making {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The admin token of an operator, or the application's token. Not needed by the owner of the \
-                        admin socket.",
+                    "description": "An admin token: one of `createToken`, or one that the server reads from a file (the \
+                        operators', the application's). On the admin socket its owner, root, and users of groups that have a \
+                        role need none.",
                 },
                 "cookie": {
                     "type": "apiKey",

@@ -167,7 +167,9 @@ pub(super) fn headers() -> Value {
         ),
         (
             CHALLENGE,
-            "`Bearer`, where a token is missing or unknown; with `error=\"insufficient_scope\"` where its role is not enough.",
+            "On the admin listener (RFC 6750): `Bearer` alone where a token is missing; with `error=\"invalid_token\"` where it is \
+                unknown, revoked or expired, and with `error=\"insufficient_scope\"` where a role is not enough. Absent where no \
+                token would help: a 403 to a user of the machine without a role, or to a page of another site.",
         ),
     ];
     let header = |(name, description): (&str, &str)| {
