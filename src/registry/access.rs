@@ -217,7 +217,7 @@ impl<S: Store> Access for Registry<S> {
         let now = self.now();
         Ok(found.and_then(|token| {
             if token.is_expired(now) {
-                tracing::info!(name = %token.name, "an admin token was presented that has expired");
+                tracing::debug!(name = %token.name, "an admin token was presented that has expired");
                 return None;
             }
             Some(Grant {
