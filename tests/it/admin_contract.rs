@@ -36,7 +36,7 @@ in_every_place!(everywhere { InMemory, OnDisk, BehindServer } {
     c15_exactly_one_of_many_closers_begins,
     c15_another_closer_gets_closing_while_it_lasts,
     c15_a_retry_gets_the_original_outcome,
-    c16_no_request_in_flight_brings_a_closed_session_back,
+    c16_s10_no_request_in_flight_brings_a_closed_session_back,
     dropping_ends_at_once,
     a_closing_session_can_be_dropped,
     a_full_server_refuses_newcomers_and_closes_nobody,
@@ -449,7 +449,7 @@ async fn c15_a_retry_gets_the_original_outcome<P: Place>() {
     );
 }
 
-async fn c16_no_request_in_flight_brings_a_closed_session_back<P: Place>() {
+async fn c16_s10_no_request_in_flight_brings_a_closed_session_back<P: Place>() {
     let place = P::start(roomy(), Work::Regular).await;
     for _ in 0..20 {
         let (id, token) = place.enter().await;

@@ -168,7 +168,7 @@ fn machines_get_outcomes_too() {
 }
 
 #[test]
-fn uuids_are_read_in_all_spellings_and_written_in_one() {
+fn s38_uuids_are_read_in_all_spellings_and_written_in_one() {
     let (sandbox, _server, [ana, guest]) = with_two_sessions();
     let simple = ana.replace('-', "").to_uppercase();
     for spelling in [
@@ -187,7 +187,7 @@ fn uuids_are_read_in_all_spellings_and_written_in_one() {
 }
 
 #[test]
-fn malformed_uuids_are_usage_errors_before_anything_happens() {
+fn s38_malformed_uuids_are_usage_errors_before_anything_happens() {
     let (sandbox, _server, [ana, _]) = with_two_sessions();
     let secret = Token::mint().unwrap();
     let full_width = ana.replace(['0', '1', '2', '3'], "０");

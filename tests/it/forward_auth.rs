@@ -28,6 +28,7 @@ behind_each_proxy! {
     s22_a_body_reaches_the_application_whole,
     s22_a_body_without_a_session_is_refused_at_once,
     s23_without_the_server_nobody_gets_through,
+    s25_no_path_leads_around_the_check,
     s24_identity_comes_from_the_check_alone,
     s24_the_clients_address_comes_from_the_proxy,
 }
@@ -245,6 +246,46 @@ fn s23_without_the_server_nobody_gets_through(proxy: Proxy) {
         assert_eq!(site.application.requests(), reached);
     }
     assert_eq!(site.page(&cookie, &[]).seen().one("x-session-id"), id);
+}
+
+/// Nobody reaches the application without a session by what a path looks like: who comes to the entry page gets one, everybody
+/// else is refused.
+fn s25_no_path_leads_around_the_check(proxy: Proxy) {
+    let site = Site::start(proxy);
+    for path in [
+        "/private?x=/",
+        "/private/..%2f",
+        "/private;/",
+        "/private/;/..",
+        "/%2fprivate",
+        "/%2Fprivate/",
+        "/PRIVATE",
+        "/./private",
+        "//private",
+        "/x/../private",
+        "/%2e%2e/private",
+        "/private/%2e",
+        "/private//",
+        "/private/?/",
+        "/%00",
+    ] {
+        let reached = site.application.requests();
+        let answer = site.ask(path, &[]);
+        if answer.status == 200 {
+            // What a proxy takes for the entry page is that: whoever comes there is a guest with a session.
+            let seen = answer.seen();
+            assert!(answer.session_cookie().is_some() && !seen.one("x-session-id").is_empty());
+            assert_eq!(seen.all("x-session-user"), [""; 0], "{path}");
+            continue;
+        }
+        // A proxy may find that there is no such path before it asks.
+        assert!(
+            matches!(answer.status, 400 | 401 | 403 | 404),
+            "{path}: {answer:?}"
+        );
+        assert_eq!(answer.session_cookie(), None, "{path}");
+        assert_eq!(site.application.requests(), reached, "{path}");
+    }
 }
 
 fn s24_identity_comes_from_the_check_alone(proxy: Proxy) {

@@ -131,7 +131,10 @@ fn s39_s40_a_method_gets_its_arguments_and_little_else() {
             assert_eq!(found, expected);
             let descriptors = sandbox.read("fd");
             for line in descriptors.lines().skip(1) {
-                let (_, target) = line.split_once(" -> ").unwrap();
+                // One that was closed before it could be looked at is none that the method has.
+                let Some((_, target)) = line.split_once(" -> ") else {
+                    continue;
+                };
                 let is_own = target.starts_with("pipe:") || target == script;
                 assert!(is_own, "{line}");
             }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use sessionctl::token::Token;
 
-use crate::sandbox::{Sandbox, Server, request};
+use crate::sandbox::{Sandbox, Server, request, wait_for};
 
 const COOKIE: &str = "__Host-4DSID";
 
@@ -75,6 +75,60 @@ fn s18_s21_the_cookie_and_the_answers_around_it() {
     let (_, cookie) = enter(&server);
     assert!(cookie.starts_with("4DSID="));
     assert_eq!(server.get("/check", &[("Cookie", &cookie)]).unwrap().0, 200);
+}
+
+/// S09: no check that begins after a close was answered gets through, however soon it comes.
+#[test]
+fn s09_the_check_after_a_close_is_refused() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["--open-rate", "off"]);
+    for round in 0..300 {
+        let (id, cookie) = enter(&server);
+        let cookie = [("Cookie", cookie.as_str())];
+        assert_eq!(server.get("/check", &cookie).unwrap().0, 200);
+        let (status, _) = server.ask("DELETE", &format!("/v1/sessions/{id}"), None, "");
+        assert!(matches!(status, 200 | 202), "{status}");
+        assert_eq!(
+            server.get("/check", &cookie).unwrap().0,
+            401,
+            "round {round}"
+        );
+    }
+}
+
+/// S16: a close frees what the session held, and whoever waits for it learns of it.
+#[test]
+fn s16_a_close_frees_locks_and_ends_polls() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&[]);
+    let [holder, waiter] = [(); 2].map(|()| server.open(&serde_json::json!({"user": "ana"})));
+    server.put(&holder, 1, "locks/Invoices/1", "");
+    let polls = [
+        ("GET", format!("/v1/sessions/{holder}/processes/1?wait=50s")),
+        (
+            "PUT",
+            format!("/v1/sessions/{waiter}/processes/1/locks/Invoices/1?wait=50s"),
+        ),
+    ];
+    let asked = polls.map(|(method, path)| {
+        let admin = server.admin.clone();
+        let headers = [("Content-Length", "0")];
+        std::thread::spawn(move || request(&admin, method, &path, &headers, "").unwrap().0)
+    });
+    wait_for("both to wait", || {
+        let (_, locks) = server.ask("GET", "/v1/locks", None, "");
+        locks.contains("\"waiting\":1").then_some(())
+    });
+    // Both wait for up to 50 s: that they come back at all within this test's patience is the close's doing.
+    sandbox.run(&["close-session", &holder]).ok();
+    let [poll, lock] = asked.map(|asked| asked.join().unwrap());
+    assert!(matches!(poll, 200 | 410), "{poll}");
+    assert_eq!(lock, 200);
+    let (_, locks) = server.ask("GET", "/v1/locks", None, "");
+    assert!(
+        locks.contains(&waiter) && !locks.contains(&holder),
+        "{locks}"
+    );
 }
 
 /// S01, S05, S06: only the cookie's own token lets anybody in, and every refusal is the same.
