@@ -100,8 +100,10 @@ pub enum Error {
         /// Sessions whose clients would not be recognised any more.
         strands: u64,
     },
-    /// More changes wait for the disk than may wait.
-    #[error("too many changes are waiting for the disk")]
+    /// More changes wait for the disk, or more bodies are on their way, than may.
+    #[error(
+        "the server is busy: too many changes wait for its disk, or too many bodies are on their way"
+    )]
     Busy {
         /// When to try again.
         retry_after: Duration,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::Shared;
 use super::answer::{self, fault};
+use super::auth::Caller;
 use crate::access::TokenName;
 use crate::application::At;
 use crate::context::{ContextError, Json, Name, Record};
@@ -195,6 +197,7 @@ async fn bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
 /// where none is read is refused (S37): what it says is a wish that nobody hears.
 pub(super) async fn whole<T: Send + Sync + 'static>(
     State(shared): State<Arc<Shared<T>>>,
+    Extension(Caller { role, .. }): Extension<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -202,7 +205,7 @@ pub(super) async fn whole<T: Send + Sync + 'static>(
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let Some(place) = shared.waiting.place_for_body() else {
+    let Some(place) = shared.waiting.place_for_body(role) else {
         let retry_after = Duration::from_secs(1);
         return answer::error(&Error::Busy { retry_after });
     };

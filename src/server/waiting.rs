@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+use crate::access::Role;
+
 /// Requests that wait at once. One more is answered at once, as if its time were over: the connections that are left are
 /// for those who do not wait, so that no application locks its operators out.
 pub(super) const PLACES: usize = 384;
 
-/// Bodies that are on their way at once. Whoever sends them slowly takes no more than these of the connections that are left.
-const BODIES: usize = 64;
+/// Bodies that are on their way at once, of applications and of operators each. Whoever sends them slowly takes no more than
+/// these of the connections that are left, and no application takes its operators'.
+const BODIES: usize = 48;
 
 /// What comes of waiting.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,7 @@ enum Told<A> {
 pub(super) struct Waiting {
     places: Semaphore,
     bodies: Semaphore,
+    bodies_of_applications: Semaphore,
     stopping: Option<watch::Receiver<bool>>,
 }
 
@@ -36,6 +40,7 @@ impl Waiting {
         Self {
             places: Semaphore::new(PLACES),
             bodies: Semaphore::new(BODIES),
+            bodies_of_applications: Semaphore::new(BODIES),
             stopping,
         }
     }
@@ -79,8 +84,12 @@ impl Waiting {
     }
 
     /// A place for a body that is on its way; `None` if there are too many.
-    pub(super) fn place_for_body(&self) -> Option<SemaphorePermit<'_>> {
-        self.bodies.try_acquire().ok()
+    pub(super) fn place_for_body(&self, role: Role) -> Option<SemaphorePermit<'_>> {
+        let bodies = match role {
+            Role::App => &self.bodies_of_applications,
+            _ => &self.bodies,
+        };
+        bodies.try_acquire().ok()
     }
 
     async fn stopped(&self) {

@@ -72,7 +72,7 @@ problem_types! {
     HeadTooLarge = "head-too-large", 431, "header fields too large", "The head of the request is larger than it may be, or has more header fields.", "Send fewer or shorter header fields; a cookie of another application may be the long one.";
     Internal = "internal", 500, "internal error", "Something that should not happen; the server's log has more.", "Look into the log, and report it.";
     LimitReached = "limit-reached", 503, "session limit reached", "All sessions that the server may have are in use, and none is idle for long enough to make room.", "Try again after `Retry-After`, close sessions, or raise `max_sessions`.";
-    Busy = "busy", 503, "busy", "More changes wait for the disk than may wait. Nothing was changed.", "Try again after `Retry-After`.";
+    Busy = "busy", 503, "busy", "More changes wait for the disk, or more bodies are on their way, than may. Nothing was changed.", "Try again after `Retry-After`.";
     Unavailable = "unavailable", 503, "store unavailable", "The server has lost its disk and answers for nothing any more. Nothing was changed.", "Look into its log for the disk error, mend it, restart the server.";
     Unconfirmed = "unconfirmed", 503, "change not confirmed", "The disk failed while it wrote the change: whether it was made shows after a restart.", "Restart the server, then look whether it was made.";
     Version = "version", 505, "HTTP version not supported", "The request speaks a version of HTTP that this server does not.", "Speak HTTP/1.1.";

@@ -247,16 +247,46 @@ fn s35_slow_bodies_hold_up_nobody() {
     }
     // Those who found a place had it until their time was over. Whoever still sends after it was told to leave may lose the
     // answer to what it sends.
-    assert_eq!(answers.remove("408"), Some(64), "{answers:?}");
+    assert_eq!(answers.remove("408"), Some(48), "{answers:?}");
     let told = answers.remove("503").unwrap_or(0);
     let lost = answers.remove("none").unwrap_or(0);
     assert_eq!(
         (told + lost, answers.len()),
-        (536, 0),
+        (552, 0),
         "{told} {lost} {answers:?}"
     );
     assert!(told > 0);
     assert_eq!(sandbox.run(&["count"]).ok(), "0\n");
+}
+
+/// An application that sends its bodies slowly takes no place of its operators.
+#[test]
+fn s35_an_applications_slow_bodies_hold_up_no_operator() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("app.token");
+    let server = serve(&sandbox, &["--app-token-file", file.to_str().unwrap()]);
+    let socket = server.admin.strip_prefix("unix:").unwrap();
+    let head = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 50\r\n\r\n{{",
+        sandbox.read("app.token").trim()
+    );
+    let mut bodies: Vec<UnixStream> = (0..200)
+        .map(|_| {
+            let mut stream = UnixStream::connect(socket).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // One that is told to come again shows that the others have all places.
+    let mut last = bodies.pop().unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let id = sandbox.run(&["open-session"]).ok();
+    let closed = sandbox.run(&["close-session", id.trim()]).ok();
+    assert!(closed.starts_with("closed "), "{closed}");
+    drop(bodies);
 }
 
 /// S34: what a connection costs that has had its answer and idles; told in README.
