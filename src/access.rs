@@ -45,16 +45,6 @@ words! {
 impl Role {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Closer, Self::Admin, Self::App];
-
-    /// What it is for, for people.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Self::Viewer => "looks at sessions, history, locks, options and counts",
-            Self::Closer => "looks, and ends sessions",
-            Self::Admin => "may everything",
-            Self::App => "opens sessions, signs users in, works with their processes",
-        }
-    }
 }
 
 /// What the operators' token is called that comes from a file and not from the store.

@@ -122,7 +122,8 @@ pub(super) async fn still_good<T: Access + 'static>(
         .act_as_application(&caller.actor, request, session);
     match recorded.await {
         Ok(()) => answer,
-        Err(error) => answer::error(&error),
+        // It was done: nobody is to be told that nothing was changed.
+        Err(error) => answer::error(&Error::Unconfirmed(error.into())),
     }
 }
 
